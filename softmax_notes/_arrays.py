@@ -1,0 +1,185 @@
+"""What every module needs from an array library, in the array API standard alone.
+
+Nothing here knows about softmax: conversion of arguments, the working precision,
+the reduced axes brought last, and sums and differences that keep their rounding errors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_array_api_obj, is_dask_array
+
+Array: TypeAlias = Any  # an array of any library that follows the array API standard
+Axis: TypeAlias = int | tuple[int, ...] | None
+
+
+def as_arrays(*values: object) -> tuple[ModuleType, list[Array]]:
+    """Bring values to one array library and name its namespace.
+
+    Lists and Python numbers join the arrays beside them, or become NumPy arrays.
+
+    Raises
+    ------
+    TypeError
+        If arrays of two libraries meet, or a value is no array of real numbers.
+    """
+    given = [value for value in values if is_array_api_obj(value)]
+    for value in given:
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError(
+                "a masked array would lose its mask; pass x.data and, where the function "
+                "has that argument, where=~numpy.ma.getmaskarray(x)"
+            )
+    try:
+        xp = array_namespace(*given) if given else array_namespace(np.empty(0))
+    except TypeError as error:
+        kinds = sorted({f"{type(v).__module__}.{type(v).__name__}" for v in given})
+        raise TypeError(
+            f"all arrays must come from one library that follows the array API, got "
+            f"{', '.join(kinds)}; convert them to one library first"
+        ) from error
+    where = device(given[0]) if given else None
+    arrays: list[Array] = [v if is_array_api_obj(v) else _from_python(xp, v, where) for v in values]
+    for array in arrays:
+        if not xp.isdtype(array.dtype, ("bool", "integral", "real floating")):
+            raise TypeError(
+                f"an array of real numbers is needed, got dtype {array.dtype}; "
+                "convert it to a real dtype, such as float64"
+            )
+    return xp, arrays
+
+
+def _from_python(xp: ModuleType, value: object, where: object) -> Array:
+    if isinstance(value, np.matrix):
+        raise TypeError("numpy.matrix is not supported; pass numpy.asarray(x)")
+    if not isinstance(value, list | tuple | int | float | np.generic):
+        raise TypeError(
+            f"an array, a list or a number is needed, got {type(value).__name__}; "
+            "pass an array of NumPy, PyTorch, JAX, Dask or another array API library"
+        )
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise TypeError(f"{value!r} is no array: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"real numbers are needed, got {value!r}")
+    return array if where is None else xp.asarray(array, device=where)
+
+
+def floating(xp: ModuleType, x: Array) -> Array:
+    """Promote integers and booleans to the library's default real dtype."""
+    if xp.isdtype(x.dtype, "real floating"):
+        return x
+    return xp.astype(x, xp.empty(0).dtype)
+
+
+def working(xp: ModuleType, x: Array) -> Array:
+    """Bring x to the precision the arithmetic is done in: float32 for 16-bit dtypes."""
+    return xp.astype(x, xp.float32) if xp.finfo(x.dtype).bits < 32 else x
+
+
+def rounded(xp: ModuleType, x: Array, dtype: Any) -> Array:
+    """Round a working-precision result to dtype, past the largest number to infinity."""
+    if x.dtype == dtype:
+        return x
+    finfo = xp.finfo(dtype)
+    eps = float(finfo.eps)
+    # Half a unit in the last place above the largest number: what rounds to infinity.
+    # Said here because a cast that overflows warns in NumPy.
+    limit = float(finfo.max) * (1 + eps / (4 - 2 * eps))
+    x = xp.where(x >= limit, xp.inf, xp.where(x <= -limit, -xp.inf, x))
+    return xp.astype(x, dtype)
+
+
+def mask_of(xp: ModuleType, where: object, x: Array) -> Array:
+    """Check the argument ``where`` and give it the shape of x."""
+    _, (_, mask) = as_arrays(x, where)
+    if not xp.isdtype(mask.dtype, "bool"):
+        raise TypeError(f"where must be boolean, got dtype {mask.dtype}; pass where != 0")
+    return like(xp, mask, x, name="where")
+
+
+def like(xp: ModuleType, value: Array, x: Array, *, name: str, to: str = "x") -> Array:
+    """Broadcast value to the shape of x, or say why that cannot be."""
+    if value.shape == x.shape:
+        return value
+    try:
+        fits = np.broadcast_shapes(value.shape, x.shape) == tuple(x.shape)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name} of shape {tuple(value.shape)} does not broadcast to the shape "
+            f"{tuple(x.shape)} of {to}"
+        )
+    return xp.broadcast_to(value, x.shape)
+
+
+def holds(condition: Array) -> bool:
+    """Tell whether a condition on values is known to hold.
+
+    Values that are not computed yet (Dask, or inside ``jax.jit``) are not known: False.
+    """
+    if is_dask_array(condition):
+        return False
+    try:
+        return bool(condition)
+    except TypeError:  # a JAX tracer has no value
+        return False
+
+
+def normalized_axes(xp: ModuleType, x: Array, axis: Axis) -> tuple[int, ...]:
+    """Write axis as a tuple of distinct non-negative integers.
+
+    A wrong axis is handed to the library, which raises the error its users know.
+    """
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    positive = tuple(a + x.ndim if a < 0 else a for a in axes)
+    if len(set(positive)) < len(positive) or not all(0 <= a < x.ndim for a in positive):
+        xp.sum(x, axis=axis)
+        raise ValueError(f"axis {axis} is out of range or repeated for {x.ndim} dimensions")
+    return positive
+
+
+def axes_last(xp: ModuleType, x: Array, axis: Axis) -> tuple[Array, Callable[[Array], Array]]:
+    """Merge the axes into one, the last, and return the way back for results of that shape."""
+    axes = normalized_axes(xp, x, axis)
+    kept = tuple(i for i in range(x.ndim) if i not in axes)
+    order = kept + axes
+    shape = tuple(x.shape[i] for i in order)
+    merged = (*shape[: len(kept)], math.prod(shape[len(kept) :]))
+    inverse = tuple(order.index(i) for i in range(x.ndim))
+
+    def back(y: Array) -> Array:
+        return xp.permute_dims(xp.reshape(y, shape), inverse)
+
+    return xp.reshape(xp.permute_dims(x, order), merged), back
+
+
+def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """Add without loss: a + b is exactly the rounded sum plus its error (Knuth)."""
+    s = a + b
+    b_part = s - a
+    return s, (a - (s - b_part)) + (b - b_part)
+
+
+def accurate_sum(xp: ModuleType, x: Array) -> Array:
+    """Sum over the last axis, kept as length 1, with an error that does not grow with n.
+
+    Pairs are added in a tree and the rounding error of every addition is kept; the errors
+    are added to the result in the end. The cost is that of about ten plain sums.
+    """
+    if x.shape[-1] == 0:
+        return xp.zeros((*x.shape[:-1], 1), dtype=x.dtype, device=device(x))
+    error: Array = 0.0
+    while (n := x.shape[-1]) > 1:
+        half = n // 2
+        total, lost = two_sum(x[..., :half], x[..., half : 2 * half])
+        error = error + xp.sum(lost, axis=-1, keepdims=True)
+        x = xp.concat([total, x[..., 2 * half :]], axis=-1) if n % 2 else total
+    return x + error

@@ -1,0 +1,259 @@
+r"""Cross-entropy of softmax, and its gradient p − y.
+
+With log-probabilities :math:`\log p = \operatorname{log\_softmax}(x)` and a non-negative
+amount :math:`a_c` of target in each class (one-hot, smoothed, weighted),
+
+.. math:: L = -\sum_c a_c \log p_c, \qquad
+   \frac{\partial L}{\partial x_j} = \Bigl(\sum_c a_c\Bigr) p_j - a_j .
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from array_api_compat import device
+
+from softmax_notes._arrays import (
+    Array,
+    as_arrays,
+    floating,
+    holds,
+    normalized_axes,
+    rounded,
+    working,
+)
+from softmax_notes.definition import log_softmax
+
+__all__ = ["cross_entropy", "cross_entropy_grad"]
+
+_REDUCTIONS = ("mean", "sum", "none")
+
+
+def cross_entropy(
+    logits: Array,
+    target: Array,
+    /,
+    *,
+    axis: int = -1,
+    weight: Array | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Array:
+    r"""Cross-entropy of softmax(logits) against a target: :math:`-\sum_c y_c \log p_c`.
+
+    The same numbers as ``torch.nn.functional.cross_entropy``, with the classes along ``axis``.
+
+    Parameters
+    ----------
+    logits : array
+        Scores, with n classes along ``axis``; dtypes as in `softmax`.
+    target : array of integers or of real numbers
+        Class indices from 0 to n - 1, of the shape of logits without ``axis``; or
+        probabilities, of the shape of logits.
+    axis : int, default -1
+        The axis of the classes.
+    weight : array, shape (n,), optional
+        A non-negative factor for each class.
+    ignore_index : int, optional
+        Targets equal to it add nothing to the loss. Only with class indices.
+    label_smoothing : float in [0, 1], default 0
+        Share ε of each target that is spread evenly, ε/n to each of all n classes.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        "mean" divides the sum by the total weight of the targets that are not ignored; with
+        probabilities, by the number of targets. "none" gives each target's loss.
+
+    Returns
+    -------
+    array
+        The loss: a single number, or for "none" of the shape of logits without ``axis``. Its
+        dtype is that of logits. A "mean" over no targets is NaN, as in PyTorch.
+
+    Raises
+    ------
+    TypeError
+        If an argument is complex, masked, a matrix or no array, or libraries are mixed.
+    ValueError
+        If a target, weight, label_smoothing, reduction or shape is out of its range. Class
+        indices that are not known yet (Dask, or inside ``jax.jit``) give NaN instead.
+
+    Notes
+    -----
+    See the chapter ``cross_entropy``, claims ``thm-p-minus-y`` and ``prop-loss-is-lse``.
+
+    Examples
+    --------
+    >>> from softmax_notes import cross_entropy
+    >>> round(float(cross_entropy([[2.0, 1.0, 0.0]], [0])), 4)
+    0.4076
+    >>> cross_entropy([[2.0, 1.0], [0.0, 0.0]], [1, 0], reduction="none").round(4)
+    array([1.3133, 0.6931])
+    """
+    problem = _prepare(logits, target, axis, weight, ignore_index, label_smoothing, reduction)
+    xp, log_p, amount = problem.xp, problem.log_p, problem.amount
+    # A class of probability 0 that is no part of the target adds 0, not 0 · inf.
+    harmless = (amount == 0) & (log_p == -xp.inf)
+    loss = -xp.sum(amount * xp.where(harmless, 0.0, log_p), axis=-1) + problem.invalid
+    if reduction != "none":
+        loss = xp.sum(loss)
+    if reduction == "mean":
+        loss = loss / problem.divisor
+    return rounded(xp, loss, problem.dtype)
+
+
+def cross_entropy_grad(
+    logits: Array,
+    target: Array,
+    /,
+    *,
+    axis: int = -1,
+    weight: Array | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Array:
+    r"""Gradient of `cross_entropy` with respect to the logits: :math:`p - y`, scaled.
+
+    Parameters
+    ----------
+    logits, target, axis, weight, ignore_index, label_smoothing, reduction
+        As in `cross_entropy`. For "none" the gradient is that of the sum of the losses.
+
+    Returns
+    -------
+    array
+        The gradient, of the shape and dtype of logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `cross_entropy`.
+
+    Notes
+    -----
+    Computed in one step, never as a product of a Jacobian and a quotient y/p, and for a
+    one-hot target as expm1(log p) rather than p − 1, so that a confident and right prediction
+    keeps its small gradient. See the chapter ``cross_entropy``, claims ``thm-p-minus-y`` and
+    ``prop-mean-gradient``.
+
+    Examples
+    --------
+    >>> from softmax_notes import cross_entropy_grad
+    >>> cross_entropy_grad([[2.0, 1.0, 0.0]], [0]).round(4)
+    array([[-0.3348,  0.2447,  0.09  ]])
+    """
+    problem = _prepare(logits, target, axis, weight, ignore_index, label_smoothing, reduction)
+    xp, log_p, amount = problem.xp, problem.log_p, problem.amount
+    total = xp.sum(amount, axis=-1, keepdims=True)
+    # (sum a) p − a, written so that nothing cancels where all of the target is in one class.
+    grad = amount * xp.expm1(log_p) + (total - amount) * xp.exp(log_p) + problem.invalid[..., None]
+    if reduction == "mean":
+        grad = grad / problem.divisor
+    return rounded(xp, xp.moveaxis(grad, -1, axis), problem.dtype)
+
+
+class _Problem(NamedTuple):
+    """A checked problem, with the classes along the last axis."""
+
+    xp: ModuleType
+    log_p: Array  # (..., n)
+    amount: Array  # (..., n): target in each class, smoothed and weighted
+    divisor: Array  # of the mean
+    invalid: Array  # (...): NaN where a class index is out of range, else 0
+    dtype: Any  # of the result
+
+
+def _prepare(
+    logits: Array,
+    target: Array,
+    axis: int,
+    weight: Array | None,
+    ignore_index: int | None,
+    label_smoothing: float,
+    reduction: str,
+) -> _Problem:
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"reduction must be one of {_REDUCTIONS}, got {reduction!r}")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing!r}")
+    xp, (logits, target, *weights) = as_arrays(
+        logits, target, *([] if weight is None else [weight])
+    )
+    logits = floating(xp, logits)
+    dtype = logits.dtype
+    (axis,) = normalized_axes(xp, logits, (axis,))
+    logits = xp.moveaxis(working(xp, logits), axis, -1)
+    n = logits.shape[-1]
+    class_weight = _checked_weight(xp, weights[0], logits) if weights else None
+    if xp.isdtype(target.dtype, "real floating"):
+        if ignore_index is not None:
+            raise ValueError("ignore_index needs class indices, but target holds probabilities")
+        y = _checked_probabilities(xp, target, logits, axis)
+        kept, invalid = xp.ones_like(y[..., 0], dtype=xp.bool), xp.zeros_like(y[..., 0])
+    else:
+        y, kept, invalid = _one_hot(xp, target, logits, ignore_index)
+    # What an ignored row holds, NaN included, reaches neither the loss nor the gradient.
+    logits = xp.where(kept[..., None], logits, 0.0)
+    amount = (1 - label_smoothing) * y + label_smoothing / max(n, 1)
+    amount = xp.where(kept[..., None], amount, 0.0)
+    count = xp.astype(xp.count_nonzero(kept), logits.dtype)
+    if class_weight is not None:
+        amount = amount * class_weight
+        if not xp.isdtype(target.dtype, "real floating"):
+            # PyTorch's convention: the weight of the targets themselves, before smoothing.
+            count = xp.sum(y * class_weight)
+    divisor = xp.where(count == 0, xp.nan, count)
+    return _Problem(xp, log_softmax(logits), amount, divisor, invalid, dtype)
+
+
+def _checked_weight(xp: ModuleType, weight: Array, logits: Array) -> Array:
+    n = logits.shape[-1]
+    if tuple(weight.shape) != (n,):
+        raise ValueError(
+            f"weight must hold one number for each of the {n} classes, got shape "
+            f"{tuple(weight.shape)}"
+        )
+    if holds(~xp.all(weight >= 0)):  # NaN is not >= 0 either
+        raise ValueError(f"weight must hold numbers from 0 on, got {weight}")
+    return xp.astype(weight, logits.dtype)
+
+
+def _checked_probabilities(xp: ModuleType, target: Array, logits: Array, axis: int) -> Array:
+    if target.ndim == logits.ndim:
+        target = xp.moveaxis(target, axis, -1)
+    if tuple(target.shape) != tuple(logits.shape):
+        raise ValueError(
+            "target probabilities must have the shape of logits, and class indices must be "
+            f"integers; with the classes last the shapes are {tuple(target.shape)} and "
+            f"{tuple(logits.shape)}, the dtype of target is {target.dtype}"
+        )
+    if holds(~xp.all((target >= 0) & (target <= 1))):
+        wrong = target[~((target >= 0) & (target <= 1))][0]
+        raise ValueError(f"target probabilities must be from 0 to 1, got {float(wrong)}")
+    return xp.astype(target, logits.dtype)
+
+
+def _one_hot(
+    xp: ModuleType, target: Array, logits: Array, ignore_index: int | None
+) -> tuple[Array, Array, Array]:
+    """Give one-hot rows, which targets are kept, and NaN where one is out of range."""
+    n = logits.shape[-1]
+    if not xp.isdtype(target.dtype, "integral"):
+        raise ValueError(f"target must hold class indices or probabilities, got {target.dtype}")
+    if tuple(target.shape) != tuple(logits.shape[:-1]):
+        raise ValueError(
+            f"target of class indices must have the shape {tuple(logits.shape[:-1])} of logits "
+            f"without the axis of classes, got {tuple(target.shape)}"
+        )
+    classes = xp.arange(n, device=device(logits))
+    target = xp.astype(target, classes.dtype)  # signed: ignore_index may be negative
+    kept = xp.ones_like(target, dtype=xp.bool) if ignore_index is None else target != ignore_index
+    wrong = kept & ((target < 0) | (target >= n))
+    if holds(xp.any(wrong)):
+        values = xp.where(wrong, target, 0)
+        value = int(xp.min(values)) or int(xp.max(values))
+        raise ValueError(f"target must be from 0 to {n - 1}, got {value}")
+    hit = (target[..., None] == classes) & kept[..., None]
+    invalid = xp.where(wrong, xp.nan, xp.zeros_like(logits[..., 0]))
+    return xp.astype(hit, logits.dtype), kept, invalid
