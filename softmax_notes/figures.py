@@ -250,11 +250,10 @@ def heatmap(
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     for axis, labels, size in ((ax.yaxis, rows, len(cells)), (ax.xaxis, columns, cells.shape[1])):
-        if labels is not None and len(labels) != size:
-            raise ValueError(f"{size} labels are needed, got {len(labels)}: {list(labels)!r}")
-        axis.set_ticks(
-            np.arange(size) + 0.5, ["" if labels is None else str(t) for t in labels or range(size)]
-        )
+        texts = [""] * size if labels is None else [str(label) for label in labels]
+        if len(texts) != size:
+            raise ValueError(f"{size} labels are needed, got {len(texts)}: {texts}")
+        axis.set_ticks(np.arange(size) + 0.5, texts)
     if values is None:
         return mesh
     for (i, j), value in np.ndenumerate(cells):
