@@ -102,11 +102,9 @@ def use_style() -> None:
     mpl.rcParams.update(_STYLE | {"axes.prop_cycle": cycler(color=COLORS)})
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if hasattr(shell, "kernel"):
-        # pyplot first: when it sets up the notebook it would choose PNG again.
-        import matplotlib.pyplot  # noqa: F401
-        import matplotlib_inline.backend_inline
+        from matplotlib_inline import backend_inline
 
-        inline: Any = matplotlib_inline.backend_inline
+        inline: Any = backend_inline  # it has no annotations
         # Without the date and the version the picture does not change with them.
         inline.set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})
 
