@@ -6,13 +6,30 @@ With :math:`p = \operatorname{softmax}(x)`,
    \qquad J = \operatorname{diag}(p) - p p^\top.
 
 All functions take the probabilities p, not the scores: p is at hand after the forward pass.
+
+Where one probability is close to 1, the formulas as they stand lose its derivative: 1 - p
+rounds to 0, and so does v - pᵀv. Two laws of J bring it back. Rows sum to 0, so the diagonal
+entry of the most probable class is p times the sum of the *other* probabilities; and J maps
+constants to 0, so v may be measured from its value at that class.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from array_api_compat import device
 
-from softmax_notes._arrays import Array, as_arrays, floating, like, rounded, working
+from softmax_notes._arrays import (
+    Array,
+    Axis,
+    accurate_sum,
+    as_arrays,
+    axes_last,
+    floating,
+    like,
+    rounded,
+    working,
+)
 
 __all__ = ["softmax_jacobian", "softmax_jvp", "softmax_vjp"]
 
@@ -42,7 +59,9 @@ def softmax_jacobian(p: Array, /) -> Array:
 
     Notes
     -----
-    See the chapter ``jacobian``, claims ``thm-jacobian`` and ``prop-jacobian-symmetric``.
+    Exactly symmetric, and every entry has a small relative error, at a corner of the simplex
+    too. Scores in place of probabilities are not detected. See the chapter ``jacobian``,
+    claims ``thm-jacobian``, ``prop-jacobian-symmetric`` and ``prop-jacobian-corner``.
 
     Examples
     --------
@@ -57,12 +76,14 @@ def softmax_jacobian(p: Array, /) -> Array:
         raise ValueError("p needs at least one axis, got a single number; pass an array (..., n)")
     p = floating(xp, p)
     dtype, p = p.dtype, working(xp, p)
-    row, column = p[..., None, :], p[..., :, None]
-    identity = xp.eye(p.shape[-1], dtype=p.dtype, device=device(p))
-    return rounded(xp, column * (identity - row), dtype)
+    identity = xp.eye(p.shape[-1], dtype=xp.bool, device=device(p))
+    diagonal = p * _complement(xp, p)
+    outer = p[..., :, None] * p[..., None, :]
+    # 0 - outer, for an entry that is 0 to be 0 and not -0
+    return rounded(xp, xp.where(identity, diagonal[..., None], 0.0 - outer), dtype)
 
 
-def softmax_jvp(p: Array, v: Array, /, axis: int = -1) -> Array:
+def softmax_jvp(p: Array, v: Array, /, axis: Axis = -1) -> Array:
     r"""Multiply the Jacobian of softmax by a vector: :math:`J v = p \odot (v - p^\top v)`.
 
     The derivative of softmax in the direction v (forward mode), in O(n).
@@ -72,9 +93,9 @@ def softmax_jvp(p: Array, v: Array, /, axis: int = -1) -> Array:
     p : array
         Probabilities along ``axis``, as `softmax` returns them.
     v : array
-        Directions; it must broadcast to the shape of p.
-    axis : int, default -1
-        The axis along which p sums to 1.
+        Directions, finite; it must broadcast to the shape of p, and is taken in its dtype.
+    axis : int, tuple of int or None, default -1
+        The axes along which p sums to 1, as in `softmax`.
 
     Returns
     -------
@@ -90,7 +111,9 @@ def softmax_jvp(p: Array, v: Array, /, axis: int = -1) -> Array:
 
     Notes
     -----
-    See the chapter ``jacobian``, claim ``prop-jvp``.
+    With t the most probable entry and w = v - v_t, the error of entry i is a small multiple of
+    the unit roundoff times p_i (abs(w_i) + Σ p_k abs(w_k)). A constant v gives exactly 0. See
+    the chapter ``jacobian``, claims ``prop-jvp`` and ``prop-jacobian-symmetric``.
 
     Examples
     --------
@@ -101,7 +124,7 @@ def softmax_jvp(p: Array, v: Array, /, axis: int = -1) -> Array:
     return _product(p, v, axis, name="v")
 
 
-def softmax_vjp(p: Array, g: Array, /, axis: int = -1) -> Array:
+def softmax_vjp(p: Array, g: Array, /, axis: Axis = -1) -> Array:
     r"""Multiply a vector by the Jacobian of softmax: :math:`J^\top g = p \odot (g - p^\top g)`.
 
     The gradient with respect to the scores, given the gradient g with respect to the
@@ -113,9 +136,10 @@ def softmax_vjp(p: Array, g: Array, /, axis: int = -1) -> Array:
     p : array
         Probabilities along ``axis``, as `softmax` returns them.
     g : array
-        Gradient of a scalar with respect to p; it must broadcast to the shape of p.
-    axis : int, default -1
-        The axis along which p sums to 1.
+        Gradient of a scalar with respect to p, finite; it must broadcast to the shape of p,
+        and is taken in its dtype.
+    axis : int, tuple of int or None, default -1
+        The axes along which p sums to 1, as in `softmax`.
 
     Returns
     -------
@@ -131,7 +155,8 @@ def softmax_vjp(p: Array, g: Array, /, axis: int = -1) -> Array:
 
     Notes
     -----
-    See the chapter ``jacobian``, claims ``prop-jvp`` and ``prop-jacobian-symmetric``.
+    As accurate as `softmax_jvp`. See the chapter ``jacobian``, claims ``prop-jvp`` and
+    ``prop-jacobian-symmetric``.
 
     Examples
     --------
@@ -142,10 +167,31 @@ def softmax_vjp(p: Array, g: Array, /, axis: int = -1) -> Array:
     return _product(p, g, axis, name="g")
 
 
-def _product(p: Array, v: Array, axis: int, *, name: str) -> Array:
+def _product(p: Array, v: Array, axis: Axis, *, name: str) -> Array:
+    """Form p ⊙ (w - pᵀw) with w = v - v_t, t the most probable entry."""
     xp, (p, v) = as_arrays(p, v)
     p = floating(xp, p)
-    dtype, p = p.dtype, working(xp, p)
-    v = like(xp, xp.astype(v, p.dtype), p, name=name, to="p")
-    mean = xp.sum(p * v, axis=axis, keepdims=True)
-    return rounded(xp, p * (v - mean), dtype)
+    v = like(xp, v, p, name=name, to="p")
+    dtype = p.dtype
+    p, back = axes_last(xp, working(xp, p), axis)
+    v, _ = axes_last(xp, xp.astype(v, p.dtype), axis)
+    if p.shape[-1] == 0:
+        return back(xp.astype(p, dtype))
+    top = _most_probable(xp, p)
+    w = v - xp.sum(xp.where(top, v, 0.0), axis=-1, keepdims=True)
+    mean = accurate_sum(xp, p * w)
+    return back(rounded(xp, p * (w - mean), dtype))
+
+
+def _complement(xp: ModuleType, p: Array) -> Array:
+    """Form 1 - p along the last axis; at the most probable entry as the sum of the others."""
+    if p.shape[-1] == 0:
+        return p
+    top = _most_probable(xp, p)
+    return xp.where(top, accurate_sum(xp, xp.where(top, 0.0, p)), 1 - p)
+
+
+def _most_probable(xp: ModuleType, p: Array) -> Array:
+    """Mark the first largest entry along the last axis, which is not empty."""
+    positions = xp.arange(p.shape[-1], device=device(p))
+    return positions == xp.argmax(p, axis=-1, keepdims=True)
