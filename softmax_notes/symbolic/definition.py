@@ -8,6 +8,7 @@ from softmax_notes.symbolic import lumped, reduced, scores, softmax
 
 __all__ = [
     "log_odds_residual",
+    "log_softmax_residual",
     "order_residual",
     "shift_residual",
     "sigmoid_residual",
@@ -97,3 +98,20 @@ def sigmoid_residual() -> sp.Expr:
     """
     x = scores(2)
     return reduced(softmax(x)[0] - 1 / (1 + sp.exp(-(x[0] - x[1]))), x)
+
+
+def log_softmax_residual() -> sp.Expr:
+    """S minus e^m (1 + r), for any n, with m = x₁ and r the sum of e^(x_k − m) over k ≥ 2.
+
+    Claim ``prop-log-softmax``: the logarithm of both sides is the claim.
+
+    Examples
+    --------
+    >>> from softmax_notes.symbolic import definition
+    >>> definition.log_softmax_residual()
+    0
+    """
+    s = lumped(1)
+    largest = s.weights[0]  # e^m
+    r = s.rest / largest
+    return reduced(s.total - largest * (1 + r))
