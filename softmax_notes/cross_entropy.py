@@ -1,7 +1,8 @@
 r"""Cross-entropy of softmax, and its gradient p − y.
 
-With log-probabilities :math:`\log p = \operatorname{log\_softmax}(x)` and a non-negative
-amount :math:`a_c` of target in each class (one-hot, smoothed, weighted),
+One formula serves every kind of target. Each class c has a non-negative amount :math:`a_c` of
+target: 1 and 0 for a class index, probabilities for a soft target, smoothed and weighted as
+asked, all 0 where the target is ignored. With :math:`p = \operatorname{softmax}(x)`,
 
 .. math:: L = -\sum_c a_c \log p_c, \qquad
    \frac{\partial L}{\partial x_j} = \Bigl(\sum_c a_c\Bigr) p_j - a_j .
@@ -23,7 +24,7 @@ from softmax_notes._arrays import (
     rounded,
     working,
 )
-from softmax_notes.definition import log_softmax
+from softmax_notes.definition import log_softmax, softmax
 
 __all__ = ["cross_entropy", "cross_entropy_grad"]
 
@@ -44,6 +45,7 @@ def cross_entropy(
     r"""Cross-entropy of softmax(logits) against a target: :math:`-\sum_c y_c \log p_c`.
 
     The same numbers as ``torch.nn.functional.cross_entropy``, with the classes along ``axis``.
+    It takes logits, not probabilities: what is passed goes through softmax here, once.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ def cross_entropy(
     axis : int, default -1
         The axis of the classes.
     weight : array, shape (n,), optional
-        A non-negative factor for each class.
+        A finite, non-negative factor for each class.
     ignore_index : int, optional
         Targets equal to it add nothing to the loss. Only with class indices.
     label_smoothing : float in [0, 1], default 0
@@ -75,12 +77,16 @@ def cross_entropy(
     TypeError
         If an argument is complex, masked, a matrix or no array, or libraries are mixed.
     ValueError
-        If a target, weight, label_smoothing, reduction or shape is out of its range. Class
-        indices that are not known yet (Dask, or inside ``jax.jit``) give NaN instead.
+        If a target, weight, label_smoothing, reduction or shape is out of its range. Targets
+        that are not known yet (Dask, or inside ``jax.jit``) give NaN instead.
 
     Notes
     -----
-    See the chapter ``cross_entropy``, claims ``thm-p-minus-y`` and ``prop-loss-is-lse``.
+    A class of probability 0 that is no part of the target adds 0 to the loss; one that is part
+    of it makes the loss +inf. With "none", a class index, and neither weight nor smoothing, the
+    loss is within 8 units in the last place in float32 and float64, however small it is. See
+    the chapter ``cross_entropy``, claims ``prop-loss-is-lse``, ``prop-weighted-gradient`` and
+    ``prop-smoothing-gradient``.
 
     Examples
     --------
@@ -91,7 +97,7 @@ def cross_entropy(
     array([1.3133, 0.6931])
     """
     problem = _prepare(logits, target, axis, weight, ignore_index, label_smoothing, reduction)
-    xp, log_p, amount = problem.xp, problem.log_p, problem.amount
+    xp, amount, log_p = problem.xp, problem.amount, log_softmax(problem.logits)
     # A class of probability 0 that is no part of the target adds 0, not 0 · inf.
     harmless = (amount == 0) & (log_p == -xp.inf)
     loss = -xp.sum(amount * xp.where(harmless, 0.0, log_p), axis=-1) + problem.invalid
@@ -123,7 +129,8 @@ def cross_entropy_grad(
     Returns
     -------
     array
-        The gradient, of the shape and dtype of logits.
+        The gradient, of the shape and dtype of logits. Where the loss is +inf because a class
+        of the target has the logit -inf, it is still :math:`p - y`, as in PyTorch.
 
     Raises
     ------
@@ -132,10 +139,11 @@ def cross_entropy_grad(
 
     Notes
     -----
-    Computed in one step, never as a product of a Jacobian and a quotient y/p, and for a
-    one-hot target as expm1(log p) rather than p − 1, so that a confident and right prediction
-    keeps its small gradient. See the chapter ``cross_entropy``, claims ``thm-p-minus-y`` and
-    ``prop-mean-gradient``.
+    Computed in one step, never as a product of a Jacobian and a quotient y/p, and at a target
+    class as expm1(log p) rather than p − 1, so that a confident and right prediction keeps its
+    small gradient: with a class index and "none" every entry is within 8 units in the last
+    place in float32 and float64. See the chapter ``cross_entropy``, claims ``thm-p-minus-y``,
+    ``prop-mean-gradient``, ``prop-weighted-gradient`` and ``prop-smoothing-gradient``.
 
     Examples
     --------
@@ -144,10 +152,11 @@ def cross_entropy_grad(
     array([[-0.3348,  0.2447,  0.09  ]])
     """
     problem = _prepare(logits, target, axis, weight, ignore_index, label_smoothing, reduction)
-    xp, log_p, amount = problem.xp, problem.log_p, problem.amount
+    xp, amount, logits = problem.xp, problem.amount, problem.logits
     total = xp.sum(amount, axis=-1, keepdims=True)
     # (sum a) p − a, written so that nothing cancels where all of the target is in one class.
-    grad = amount * xp.expm1(log_p) + (total - amount) * xp.exp(log_p) + problem.invalid[..., None]
+    grad = amount * xp.expm1(log_softmax(logits)) + (total - amount) * softmax(logits)
+    grad = grad + problem.invalid[..., None]
     if reduction == "mean":
         grad = grad / problem.divisor
     return rounded(xp, xp.moveaxis(grad, -1, axis), problem.dtype)
@@ -157,10 +166,10 @@ class _Problem(NamedTuple):
     """A checked problem, with the classes along the last axis."""
 
     xp: ModuleType
-    log_p: Array  # (..., n)
+    logits: Array  # (..., n) in working precision, 0 where the target is ignored
     amount: Array  # (..., n): target in each class, smoothed and weighted
     divisor: Array  # of the mean
-    invalid: Array  # (...): NaN where a class index is out of range, else 0
+    invalid: Array  # (...): NaN where a target is out of range, else 0
     dtype: Any  # of the result
 
 
@@ -186,11 +195,11 @@ def _prepare(
     logits = xp.moveaxis(working(xp, logits), axis, -1)
     n = logits.shape[-1]
     class_weight = _checked_weight(xp, weights[0], logits) if weights else None
-    if xp.isdtype(target.dtype, "real floating"):
+    soft = xp.isdtype(target.dtype, "real floating")
+    if soft:
         if ignore_index is not None:
             raise ValueError("ignore_index needs class indices, but target holds probabilities")
-        y = _checked_probabilities(xp, target, logits, axis)
-        kept, invalid = xp.ones_like(y[..., 0], dtype=xp.bool), xp.zeros_like(y[..., 0])
+        y, kept, invalid = _probabilities(xp, target, logits, axis)
     else:
         y, kept, invalid = _one_hot(xp, target, logits, ignore_index)
     # What an ignored row holds, NaN included, reaches neither the loss nor the gradient.
@@ -200,11 +209,11 @@ def _prepare(
     count = xp.astype(xp.count_nonzero(kept), logits.dtype)
     if class_weight is not None:
         amount = amount * class_weight
-        if not xp.isdtype(target.dtype, "real floating"):
-            # PyTorch's convention: the weight of the targets themselves, before smoothing.
-            count = xp.sum(y * class_weight)
+        # PyTorch's convention: the weight of the targets themselves, before smoothing, and
+        # for probabilities no weight at all.
+        count = count if soft else xp.sum(y * class_weight)
     divisor = xp.where(count == 0, xp.nan, count)
-    return _Problem(xp, log_softmax(logits), amount, divisor, invalid, dtype)
+    return _Problem(xp, logits, amount, divisor, invalid, dtype)
 
 
 def _checked_weight(xp: ModuleType, weight: Array, logits: Array) -> Array:
@@ -214,12 +223,17 @@ def _checked_weight(xp: ModuleType, weight: Array, logits: Array) -> Array:
             f"weight must hold one number for each of the {n} classes, got shape "
             f"{tuple(weight.shape)}"
         )
-    if holds(~xp.all(weight >= 0)):  # NaN is not >= 0 either
-        raise ValueError(f"weight must hold numbers from 0 on, got {weight}")
+    valid = (weight >= 0) & (weight < xp.inf)  # NaN is neither
+    if holds(~xp.all(valid)):
+        wrong = float(weight[~valid][0])
+        raise ValueError(f"weight must hold finite numbers from 0 on, got {wrong}")
     return xp.astype(weight, logits.dtype)
 
 
-def _checked_probabilities(xp: ModuleType, target: Array, logits: Array, axis: int) -> Array:
+def _probabilities(
+    xp: ModuleType, target: Array, logits: Array, axis: int
+) -> tuple[Array, Array, Array]:
+    """Give the rows of a soft target; all are kept; and NaN where one is out of range."""
     if target.ndim == logits.ndim:
         target = xp.moveaxis(target, axis, -1)
     if tuple(target.shape) != tuple(logits.shape):
@@ -228,10 +242,13 @@ def _checked_probabilities(xp: ModuleType, target: Array, logits: Array, axis: i
             f"integers; with the classes last the shapes are {tuple(target.shape)} and "
             f"{tuple(logits.shape)}, the dtype of target is {target.dtype}"
         )
-    if holds(~xp.all((target >= 0) & (target <= 1))):
-        wrong = target[~((target >= 0) & (target <= 1))][0]
-        raise ValueError(f"target probabilities must be from 0 to 1, got {float(wrong)}")
-    return xp.astype(target, logits.dtype)
+    valid = (target >= 0) & (target <= 1)
+    if holds(~xp.all(valid)):
+        wrong = float(target[~valid][0])
+        raise ValueError(f"target probabilities must be from 0 to 1, got {wrong}")
+    row_valid = xp.all(valid, axis=-1)
+    invalid = xp.where(row_valid, xp.zeros_like(row_valid, dtype=logits.dtype), xp.nan)
+    return xp.astype(target, logits.dtype), xp.ones_like(row_valid), invalid
 
 
 def _one_hot(
@@ -247,13 +264,11 @@ def _one_hot(
             f"without the axis of classes, got {tuple(target.shape)}"
         )
     classes = xp.arange(n, device=device(logits))
-    target = xp.astype(target, classes.dtype)  # signed: ignore_index may be negative
-    kept = xp.ones_like(target, dtype=xp.bool) if ignore_index is None else target != ignore_index
-    wrong = kept & ((target < 0) | (target >= n))
+    index = xp.astype(target, classes.dtype)  # signed: ignore_index may be negative
+    kept = xp.ones_like(index, dtype=xp.bool) if ignore_index is None else index != ignore_index
+    wrong = kept & ((index < 0) | (index >= n))
     if holds(xp.any(wrong)):
-        values = xp.where(wrong, target, 0)
-        value = int(xp.min(values)) or int(xp.max(values))
-        raise ValueError(f"target must be from 0 to {n - 1}, got {value}")
-    hit = (target[..., None] == classes) & kept[..., None]
-    invalid = xp.where(wrong, xp.nan, xp.zeros_like(logits[..., 0]))
+        raise ValueError(f"target must be from 0 to {n - 1}, got {int(target[wrong][0])}")
+    hit = (index[..., None] == classes) & kept[..., None]
+    invalid = xp.where(wrong, xp.nan, xp.zeros_like(wrong, dtype=logits.dtype))
     return xp.astype(hit, logits.dtype), kept, invalid
