@@ -12,7 +12,7 @@ import zlib
 import numpy as np
 import pytest
 import sklearn.datasets
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -126,6 +126,7 @@ def test_what_was_written_in_idx_is_read_back_in_every_dtype_and_shape(
     np.testing.assert_array_equal(found, array, strict=True)
 
 
+@settings(deadline=None, max_examples=25)  # each example unpacks scikit-learn's file
 @given(test_size=st.floats(0.05, 0.95), seed=st.integers(0, 2**32 - 1))
 def test_every_digit_is_either_learned_from_or_held_out_and_each_class_keeps_its_share(
     test_size, seed
@@ -294,6 +295,15 @@ def test_rubbish_behind_a_gzip_file_is_refused(tmp_path):
     path = tmp_path / "rubbish.gz"
     path.write_bytes(gzip.compress(idx_bytes(np.zeros(3, dtype=np.uint8))) + b"rubbish")
     with pytest.raises(ValueError, match=r"rubbish\.gz is damaged or truncated"):
+        data.read_idx(path)
+
+
+def test_damage_to_the_compressed_content_is_found(tmp_path):
+    path = tmp_path / "block.gz"
+    body = bytearray(gzip.compress(idx_bytes(np.zeros(3, dtype=np.uint8)), mtime=0))
+    body[10] |= 0b110  # behind the ten bytes of the header: a block type that does not exist
+    path.write_bytes(body)
+    with pytest.raises(ValueError, match=r"block\.gz is damaged.*invalid block type"):
         data.read_idx(path)
 
 
