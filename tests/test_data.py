@@ -111,7 +111,7 @@ def assert_is_the_published_data(loaded):
     assert loaded.y_test.tolist() == [1, 5]
 
 
-# --- laws -----------------------------------------------------------------------------------
+# --- laws
 
 
 @given(array=idx_arrays, compressed=st.booleans())
@@ -145,7 +145,7 @@ def test_every_digit_is_either_learned_from_or_held_out_and_each_class_keeps_its
     np.testing.assert_allclose(counts, test_size * np.bincount(source.target), atol=2)
 
 
-# --- references -----------------------------------------------------------------------------
+# --- references
 
 
 def test_an_idx_file_spelled_out_by_hand():
@@ -210,7 +210,7 @@ def test_fashion_mnist_is_downloaded_once_and_then_read_from_its_folder(tmp_path
     assert len(server.requests) == 4
 
 
-# --- edges ----------------------------------------------------------------------------------
+# --- edges
 
 
 def test_a_download_that_breaks_off_leaves_nothing_of_the_file_and_the_next_one_succeeds(
@@ -368,7 +368,7 @@ def test_a_share_that_is_not_between_0_and_1_is_refused(test_size):
         data.load_digits(test_size=test_size)
 
 
-# --- proofs ---------------------------------------------------------------------------------
+# --- proofs
 
 
 def test_gzip_shrinks_nothing_below_one_part_in_1032():

@@ -61,7 +61,7 @@ def drawing():
     return figure
 
 
-# --- laws -----------------------------------------------------------------------------------
+# --- laws
 
 
 @given(st.tuples(channels, channels, channels))
@@ -91,7 +91,7 @@ def test_every_pixel_is_painted_once_in_its_own_gray(stack):
             assert gray == pytest.approx(1 - stack[k, row, column] / 16, abs=0.006)
 
 
-# --- references -----------------------------------------------------------------------------
+# --- references
 
 
 def test_the_colors_are_those_of_okabe_and_ito_without_yellow():
@@ -184,7 +184,7 @@ def test_in_a_notebook_figures_are_svg_and_a_second_run_gives_the_same():
     assert runs[0] == runs[1]
 
 
-# --- edges ----------------------------------------------------------------------------------
+# --- edges
 
 
 def test_the_top_and_right_frames_are_gone_and_letters_are_large():
@@ -234,7 +234,7 @@ def test_wrong_numbers_of_axes_and_labels_are_refused():
         figures.pictures(ax, np.ones((2, 8, 8)), columns=1, titles=["a"])
 
 
-# --- proofs ---------------------------------------------------------------------------------
+# --- proofs
 
 
 def test_the_triangle_shows_distances_between_distributions_true_to_scale():
