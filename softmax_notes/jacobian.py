@@ -9,8 +9,9 @@ All functions take the probabilities p, not the scores: p is at hand after the f
 
 Where one probability is close to 1, the formulas as they stand lose its derivative: 1 - p
 rounds to 0, and so does v - pᵀv. Two laws of J bring it back. Rows sum to 0, so the diagonal
-entry of the most probable class is p times the sum of the *other* probabilities; and J maps
-constants to 0, so v may be measured from its value at that class.
+entry of the most probable class is p times the sum of the *other* probabilities. And J maps
+constants to 0, so v may be measured from its mean, which makes the second mean, taken of
+small numbers, the correction of the first.
 """
 
 from __future__ import annotations
@@ -111,9 +112,9 @@ def softmax_jvp(p: Array, v: Array, /, axis: Axis = -1) -> Array:
 
     Notes
     -----
-    With t the most probable entry and w = v - v_t, the error of entry i is a small multiple of
-    the unit roundoff times p_i (abs(w_i) + Σ p_k abs(w_k)). A constant v gives exactly 0. See
-    the chapter ``jacobian``, claims ``prop-jvp`` and ``prop-jacobian-symmetric``.
+    With u the unit roundoff and μ the mean of v, the error of entry i is a small multiple of
+    u p_i (abs(v_i - μ) + Σ p_k abs(v_k - μ) + u abs(μ)): a constant added to v does no harm.
+    See the chapter ``jacobian``, claims ``prop-jvp`` and ``prop-jacobian-symmetric``.
 
     Examples
     --------
@@ -168,30 +169,20 @@ def softmax_vjp(p: Array, g: Array, /, axis: Axis = -1) -> Array:
 
 
 def _product(p: Array, v: Array, axis: Axis, *, name: str) -> Array:
-    """Form p ⊙ (w - pᵀw) with w = v - v_t, t the most probable entry."""
+    """Form p ⊙ (w - pᵀw) with w = v - pᵀv."""
     xp, (p, v) = as_arrays(p, v)
     p = floating(xp, p)
     v = like(xp, v, p, name=name, to="p")
     dtype = p.dtype
     p, back = axes_last(xp, working(xp, p), axis)
     v, _ = axes_last(xp, xp.astype(v, p.dtype), axis)
-    if p.shape[-1] == 0:
-        return back(xp.astype(p, dtype))
-    top = _most_probable(xp, p)
-    w = v - xp.sum(xp.where(top, v, 0.0), axis=-1, keepdims=True)
-    mean = accurate_sum(xp, p * w)
-    return back(rounded(xp, p * (w - mean), dtype))
+    w = v - xp.sum(p * v, axis=-1, keepdims=True)
+    return back(rounded(xp, p * (w - accurate_sum(xp, p * w)), dtype))
 
 
 def _complement(xp: ModuleType, p: Array) -> Array:
     """Form 1 - p along the last axis; at the most probable entry as the sum of the others."""
     if p.shape[-1] == 0:
         return p
-    top = _most_probable(xp, p)
+    top = xp.arange(p.shape[-1], device=device(p)) == xp.argmax(p, axis=-1, keepdims=True)
     return xp.where(top, accurate_sum(xp, xp.where(top, 0.0, p)), 1 - p)
-
-
-def _most_probable(xp: ModuleType, p: Array) -> Array:
-    """Mark the first largest entry along the last axis, which is not empty."""
-    positions = xp.arange(p.shape[-1], device=device(p))
-    return positions == xp.argmax(p, axis=-1, keepdims=True)
