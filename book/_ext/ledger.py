@@ -107,18 +107,21 @@ class ClaimsLedger(SphinxDirective):
             self.env.note_dependency(str(path))
         claims, markers = book_claims(root / "book"), suite_markers(root / "tests")
         chapters = re.findall(r"file: book/(\w+)", (root / "_toc.yml").read_text("utf-8"))
-        lines: list[str] = []
+        sections = []
         for stem in chapters:
-            mine = [claim for claim in claims if claim.stem == stem]
-            lines += table(stem, mine, markers) if mine else []
-        box = nodes.container(classes=["ledger"])
-        self.state.nested_parse(StringList(lines, source="claims-ledger"), 0, box)
-        return [box]
+            if mine := [claim for claim in claims if claim.stem == stem]:
+                title = re.search(r"^# (.*)", prose(root / "book" / f"{stem}.ipynb"), re.M)
+                section = nodes.section(ids=[stem], names=[stem])
+                section += nodes.title("", title[1] if title else stem)
+                lines = StringList(table(mine, markers), source="claims-ledger")
+                self.state.nested_parse(lines, 0, section)
+                sections.append(section)
+        return sections
 
 
-def table(stem: str, claims: list[Claim], markers: list[Marker]) -> list[str]:
+def table(claims: list[Claim], markers: list[Marker]) -> list[str]:
     """Write the table of one chapter in MyST."""
-    lines = ["````{list-table} {doc}`" + stem + "`", ":header-rows: 1", ":widths: 30 30 40", ""]
+    lines = ["::::{list-table}", ":header-rows: 1", ":widths: 30 30 40", ":class: ledger", ""]
     lines += ["* - Claim", "  - Proof", "  - Tests"]
     for claim in claims:
         tests = [m for m in markers if m.label == claim.label]
@@ -126,7 +129,7 @@ def table(stem: str, claims: list[Claim], markers: list[Marker]) -> list[str]:
         lines.append(f"* - {{prf:ref}}`{claim.label}` {claim.title}")
         for entries in (proofs, [_name(m) for m in tests if m.part != "proofs"]):
             lines.append(f"  - {'; '.join(entries)}")
-    return [*lines, "````", ""]
+    return [*lines, "::::"]
 
 
 def _name(marker: Marker) -> str:

@@ -1,0 +1,18 @@
+// A formula wider than its box can be scrolled with the keyboard too.
+function reach() {
+  for (const box of document.querySelectorAll(".katex-display")) {
+    if (box.scrollWidth > box.clientWidth) {
+      box.tabIndex = 0;
+      box.setAttribute("role", "group");
+      box.setAttribute("aria-label", "formula");
+    } else {
+      for (const name of ["tabindex", "role", "aria-label"]) box.removeAttribute(name);
+    }
+  }
+}
+window.addEventListener("load", reach);
+window.addEventListener("resize", reach);
+
+// Roles and labels that the generators write and that say less than the page itself does.
+document.querySelectorAll("summary[aria-label]").forEach((e) => e.removeAttribute("aria-label"));
+document.querySelectorAll(".citation-list, .citation").forEach((e) => e.removeAttribute("role"));
