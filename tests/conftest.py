@@ -1,0 +1,30 @@
+"""Hypothesis profiles, and the array libraries that every law is tried on."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.libraries import LIBRARIES
+
+settings.register_profile(
+    "quick",
+    deadline=None,
+    max_examples=60,
+    derandomize=True,
+    # The fixture `library` is one value for a whole test; examples do not share state.
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(params=LIBRARIES.values(), ids=LIBRARIES)
+def library(request):
+    return request.param
+
+
+@pytest.fixture(params=["numpy", "torch", "strict"])
+def quick_library(request):
+    """Give the libraries that start at once: laws with many examples are tried on these."""
+    return LIBRARIES[request.param]

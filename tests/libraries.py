@@ -1,0 +1,56 @@
+"""The array libraries the package is tried on, and the way to each and back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import array_api_strict
+import dask.array
+import jax
+import numpy as np
+import torch
+from array_api_compat import array_namespace
+
+# float64 is tried in JAX too; without this switch it would silently be float32.
+jax.config.update("jax_enable_x64", True)
+
+
+class Library(NamedTuple):
+    """An array library: how a NumPy array becomes one of its own."""
+
+    name: str
+    from_numpy: Any
+
+    def __call__(self, values: Any, dtype: str | None = None) -> Any:
+        return self.from_numpy(np.asarray(values, dtype=dtype))
+
+
+LIBRARIES = {
+    name: Library(name, convert)
+    for name, convert in {
+        "numpy": np.asarray,
+        "torch": lambda a: torch.tensor(a),  # a copy: NumPy's read-only arrays would warn
+        "jax": jax.numpy.asarray,
+        "dask": lambda a: dask.array.from_array(a, chunks=-1),
+        "strict": array_api_strict.asarray,
+    }.items()
+}
+
+
+def to_numpy(x: Any) -> np.ndarray:
+    """Bring an array of any of the libraries to NumPy; bfloat16 becomes float32."""
+    if isinstance(x, torch.Tensor):
+        x = x.detach()
+        return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+    if hasattr(x, "dtype") and str(x.dtype) == "bfloat16":
+        x = x.astype("float32")
+    return np.asarray(x)
+
+
+def same_kind(result: Any, given: Any) -> bool:
+    """Tell whether a result has the library, dtype and device of what was given."""
+    return (
+        array_namespace(result) is array_namespace(given)
+        and result.dtype == given.dtype
+        and getattr(result, "device", None) == getattr(given, "device", None)
+    )
