@@ -129,7 +129,8 @@ def cross_entropy_grad(
     Returns
     -------
     array
-        The gradient, of the shape and dtype of logits. Where the loss is +inf because a class
+        The gradient, of the shape and dtype of logits; 0 in the rows of ignored targets, even
+        where all are ignored and the mean is NaN. Where the loss is +inf because a class
         of the target has the logit -inf, it is still :math:`p - y`, as in PyTorch.
 
     Raises
@@ -159,6 +160,7 @@ def cross_entropy_grad(
     grad = grad + problem.invalid[..., None]
     if reduction == "mean":
         grad = grad / problem.divisor
+    grad = xp.where(problem.kept[..., None], grad, 0.0)  # not NaN where all are ignored
     return rounded(xp, xp.moveaxis(grad, -1, axis), problem.dtype)
 
 
@@ -167,6 +169,7 @@ class _Problem(NamedTuple):
 
     xp: ModuleType
     logits: Array  # (..., n) in working precision, 0 where the target is ignored
+    kept: Array  # (...): False where the target is ignored
     amount: Array  # (..., n): target in each class, smoothed and weighted
     divisor: Array  # of the mean
     invalid: Array  # (...): NaN where a target is out of range, else 0
@@ -213,7 +216,7 @@ def _prepare(
         # for probabilities no weight at all.
         count = count if soft else xp.sum(y * class_weight)
     divisor = xp.where(count == 0, xp.nan, count)
-    return _Problem(xp, logits, amount, divisor, invalid, dtype)
+    return _Problem(xp, logits, kept, amount, divisor, invalid, dtype)
 
 
 def _checked_weight(xp: ModuleType, weight: Array, logits: Array) -> Array:
