@@ -4,6 +4,7 @@ import doctest
 import re
 from copy import deepcopy
 from pathlib import Path
+from textwrap import dedent
 
 import nbformat
 import pytest
@@ -105,6 +106,22 @@ def test_a_chapter_has_exercises_with_hidden_solutions_and_a_summary(stem):
     assert solutions == exercises
     assert "\n## Summary\n" in text
     assert len(re.findall(r"^# ", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.M)) == 1
+
+
+@chapters
+def test_the_code_in_solutions_prints_what_it_says(stem, capsys):
+    """A block runs after the notebook's imports; a line that prints ends in what it prints."""
+    blocks = re.findall(
+        r"^[ ]*```python\n(.*?)^[ ]*```", prose(BOOK / f"{stem}.ipynb"), re.M | re.S
+    )
+    assert blocks
+    for block in blocks:
+        names = {}
+        exec(code_cells(stem)[0].source, names)
+        capsys.readouterr()
+        exec(dedent(block), names)
+        said = capsys.readouterr().out.splitlines()
+        assert said == re.findall(r"^ *print\(.*\)  +# (.*)$", block, re.M), block
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
