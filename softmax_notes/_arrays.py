@@ -161,6 +161,21 @@ def axes_last(xp: ModuleType, x: Array, axis: Axis) -> tuple[Array, Callable[[Ar
     return xp.reshape(xp.permute_dims(x, order), merged), back
 
 
+def prepared(
+    x: Array, axis: Axis, where: Array | None
+) -> tuple[ModuleType, Array, Array | None, Any, Callable[[Array], Array]]:
+    """Check the arguments; bring the axes last and excluded entries to -inf."""
+    xp, (x,) = as_arrays(x)
+    x = floating(xp, x)
+    dtype = x.dtype
+    mask = None if where is None else mask_of(xp, where, x)
+    x, back = axes_last(xp, working(xp, x), axis)
+    if mask is not None:
+        mask, _ = axes_last(xp, mask, axis)
+        x = xp.where(mask, x, -xp.inf)
+    return xp, x, mask, dtype, back
+
+
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     """Add without loss: a + b is exactly the rounded sum plus its error (Knuth)."""
     s = a + b

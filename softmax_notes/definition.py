@@ -13,7 +13,6 @@ order, ties included.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -26,12 +25,11 @@ from softmax_notes._arrays import (
     accurate_sum,
     as_arrays,
     axes_last,
-    floating,
     mask_of,
     normalized_axes,
+    prepared,
     rounded,
     two_sum,
-    working,
 )
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
@@ -78,7 +76,7 @@ def softmax(x: Array, /, *, axis: Axis = -1, where: Array | None = None) -> Arra
     array([[0.5, 0.5],
            [1. , 0. ]])
     """
-    xp, x, mask, dtype, back = _prepare(x, axis, where)
+    xp, x, mask, dtype, back = prepared(x, axis, where)
     if x.shape[-1] == 0:
         return back(xp.astype(x, dtype))
     parts = _exponentials(xp, x)
@@ -127,7 +125,7 @@ def log_softmax(x: Array, /, *, axis: Axis = -1, where: Array | None = None) -> 
     >>> print(f"{log_p[0]:.4g} {log_p[1]:.4g}")
     -1.523e-08 -18
     """
-    xp, x, mask, dtype, back = _prepare(x, axis, where)
+    xp, x, mask, dtype, back = prepared(x, axis, where)
     if x.shape[-1] == 0:
         return back(xp.astype(x, dtype))
     parts = _exponentials(xp, x)
@@ -204,7 +202,7 @@ def logsumexp(
         _, (x, b) = as_arrays(x, b)
         x, b = xp.broadcast_arrays(x, b)
         where = b != 0 if where is None else mask_of(xp, where, x) & (b != 0)
-    _, exponents, mask, dtype, _ = _prepare(x, axis, where)
+    _, exponents, mask, dtype, _ = prepared(x, axis, where)
     if exponents.shape[-1] == 0:
         sign = accurate_sum(xp, exponents)
         log_abs = sign - xp.inf
@@ -237,21 +235,6 @@ class _Parts(NamedTuple):
     pivot: Array  # one-hot: the first entry that attains the maximum
     terms: Array  # exp(x - shift)
     rest: Array  # sum of the terms without the pivot's, which is 1
-
-
-def _prepare(
-    x: Array, axis: Axis, where: Array | None
-) -> tuple[ModuleType, Array, Array | None, Any, Callable[[Array], Array]]:
-    """Check the arguments; bring the axes last and excluded entries to -inf."""
-    xp, (x,) = as_arrays(x)
-    x = floating(xp, x)
-    dtype = x.dtype
-    mask = None if where is None else mask_of(xp, where, x)
-    x, back = axes_last(xp, working(xp, x), axis)
-    if mask is not None:
-        mask, _ = axes_last(xp, mask, axis)
-        x = xp.where(mask, x, -xp.inf)
-    return xp, x, mask, dtype, back
 
 
 def _exponentials(xp: ModuleType, x: Array) -> _Parts:
