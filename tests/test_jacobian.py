@@ -615,5 +615,5 @@ def test_derivatives_times_a_vector_on_either_side_are_the_short_formula(n):
 
 
 @pytest.mark.claim("prop-jacobian-corner")
-def test_no_diagonal_entry_exceeds_the_distance_from_the_corner():
+def test_the_largest_diagonal_entry_is_that_of_the_most_probable_class():
     assert vanishes(proofs.corner_residual())

@@ -197,10 +197,10 @@ def product_residual(n: int | None = None) -> sp.Matrix:
 
 
 def corner_residual() -> sp.Matrix:
-    """Write how far p (1 - p) lies below 1 - p₁, for p₁ and for another p₂, as squares.
+    """Write two differences, of p (1 - p) and from 1 - p, as terms that are not negative.
 
-    Claim ``prop-jacobian-corner``, for any n: (1 - p₁) - p₁ (1 - p₁) = (1 - p₁)² and
-    (1 - p₁) - p₂ (1 - p₂) = r + p₂², where r ≥ 0 is the probability of all others.
+    Claim ``prop-jacobian-corner``, for any n, with r ≥ 0 the probability of all but two:
+    p₁ (1 - p₁) - p₂ (1 - p₂) = (p₁ - p₂) r, and (1 - p₁) - p₁ (1 - p₁) = (1 - p₁)².
 
     Examples
     --------
@@ -209,11 +209,10 @@ def corner_residual() -> sp.Matrix:
     Matrix([[0, 0]])
     """
     s = lumped(2)
-    first, second = s.p
-    gap = 1 - first
-    others = s.rest / s.total
-    rows = [gap - first * gap - gap**2, gap - second * (1 - second) - others - second**2]
-    return reduced(sp.Matrix([rows]))
+    (first, second), others = s.p, s.rest / s.total
+    diagonal = [p * (1 - p) for p in s.p]
+    order = diagonal[0] - diagonal[1] - (first - second) * others
+    return reduced(sp.Matrix([[order, (1 - first) - diagonal[0] - (1 - first) ** 2]]))
 
 
 def _setup(n: int | None) -> tuple[sp.Matrix | None, sp.Matrix, sp.Matrix]:
