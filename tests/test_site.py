@@ -1,0 +1,214 @@
+"""The built site, read by a program and in a real browser. Run `make book` first."""
+
+import os
+import shutil
+import threading
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parent.parent
+SITE = ROOT / "_build" / "html"
+FOUND = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
+# The theme leaves templates of its own in _static. Without a site one page is left to open,
+# and its tests say what to do.
+PAGES = [name for name in FOUND if not name.startswith("_static/")] or ["index.html"]
+CHAPTERS = sorted(f"book/{path.stem}.html" for path in (ROOT / "book").glob("*.ipynb"))
+WITH_FORMULAS = ["book/intro.html", "book/notation.html", *CHAPTERS]
+PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+PROGRAMS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"]
+MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+HOW_TO = (
+    "no browser found. Run `playwright install chromium`, install the package chromium of your "
+    "system, or set CHROMIUM to the path of a Chromium or Chrome"
+)
+
+pages = pytest.mark.parametrize("page", PAGES)
+
+
+class Page(HTMLParser):
+    """What a page's source links to, and what can be linked to in it."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.ids, self.links = set(), set()
+        self.feed((SITE / name).read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids |= {attributes[key] for key in ("id", "name") if attributes.get(key)}
+        self.links |= {attributes[key] for key in ("href", "src") if attributes.get(key)}
+
+
+def require_site():
+    if not (SITE / "index.html").exists():
+        pytest.fail("there is no site in _build/html: run `make book`")
+
+
+@pytest.fixture(scope="module")
+def sources():
+    require_site()
+    return {name: Page(name) for name in PAGES}
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Serve the site on a free port of this machine."""
+    require_site()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(SITE)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        candidates = [os.environ.get("CHROMIUM"), *map(shutil.which, PROGRAMS), MAC]
+        candidates.append(playwright.chromium.executable_path)
+        program = next((c for c in candidates if c and Path(c).exists()), None)
+        if program is None:
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW_TO)
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def visit(browser, address):
+    """Open pages as a phone does, each once, and give the tab and what went wrong in it."""
+    tab = browser.new_page(viewport=PHONE)
+    complaints = []
+    tab.on("console", lambda m: m.type in ("error", "warning") and complaints.append(m.text))
+    tab.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+    tab.on("requestfailed", lambda r: complaints.append(f"failed: {r.url} {r.failure}"))
+    tab.on("response", lambda r: r.status >= 400 and complaints.append(f"{r.status}: {r.url}"))
+    tab.on(
+        "request",
+        lambda r: (
+            r.url.startswith((address, "data:", "blob:"))
+            or complaints.append(f"another host: {r.url}")
+        ),
+    )
+
+    def open_page(page):
+        complaints.clear()
+        tab.goto(address + page, wait_until="networkidle")
+        return tab, list(complaints)
+
+    yield open_page
+    tab.close()
+
+
+@pages
+def test_a_page_loads_alone_and_fits_a_phone(page, visit):
+    tab, complaints = visit(page)
+    assert complaints == []
+    widths = "[document.documentElement.scrollWidth, document.body.scrollWidth]"
+    assert max(tab.evaluate(widths)) <= PHONE["width"]
+    assert tab.locator(".katex-error").count() == 0
+    # Outside of formulas and code no dollar and no TeX is left over.
+    text = tab.evaluate(
+        """() => {
+            const copy = document.body.cloneNode(true);
+            copy.querySelectorAll(".katex, pre, code, script, style").forEach((e) => e.remove());
+            return copy.textContent;
+        }"""
+    )
+    left_over = ["$", "\\frac", "\\sum", "\\softmax", "\\text", "{prf:", "{doc}", "{eq}", "{cite"]
+    assert [tex for tex in left_over if tex in text] == []
+
+
+@pages
+def test_every_link_within_the_site_leads_somewhere(page, sources):
+    dead = []
+    for link in sources[page].links:
+        parts = urlsplit(link)
+        if parts.scheme or parts.netloc:
+            continue
+        target = (SITE / page).parent / unquote(parts.path) if parts.path else SITE / page
+        target = target.resolve()
+        if not target.is_relative_to(SITE.resolve()) or not target.is_file():
+            dead.append(link)
+        elif parts.fragment and target.suffix == ".html":
+            name = target.relative_to(SITE.resolve()).as_posix()
+            if unquote(parts.fragment) not in sources[name].ids:
+                dead.append(link)
+    assert dead == []
+
+
+@pytest.mark.parametrize("page", WITH_FORMULAS)
+def test_formulas_need_no_script(page, browser, address):
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(address + page)
+    assert tab.locator(".katex .katex-html").count() > 0
+    context.close()
+
+
+def test_formulas_have_their_fonts(visit):
+    tab, _ = visit("book/intro.html")
+    loaded = "[...document.fonts].filter((f) => f.status === 'loaded').map((f) => f.family)"
+    assert {"KaTeX_Main", "KaTeX_Math"} <= {name.strip('"') for name in tab.evaluate(loaded)}
+
+
+def test_the_address_of_the_site_leads_to_the_introduction(visit, address):
+    tab, _ = visit("index.html")
+    tab.wait_for_url(address + "book/intro.html")
+    assert tab.title() == "Softmax notes"
+
+
+def test_every_chapter_is_in_the_menu_and_can_be_downloaded(sources):
+    for chapter in CHAPTERS:
+        assert Path(chapter).name in sources["book/intro.html"].links
+        notebook = f"_sources/{chapter.removesuffix('.html')}.ipynb"
+        assert f"../{notebook}" in sources[chapter].links
+        stored = ROOT / chapter.replace(".html", ".ipynb")
+        assert (SITE / notebook).read_bytes() == stored.read_bytes(), "run `make book`"
+
+
+def test_search_finds_the_jacobian(browser, address):
+    tab = browser.new_page(viewport=DESKTOP)
+    tab.goto(address + "book/intro.html")
+    tab.locator(".search-button-field").click()
+    tab.locator("dialog input[type=search]:visible, .search-button__wrapper input").first.fill(
+        "Jacobian"
+    )
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/search.html?q=Jacobian")
+    results = tab.locator("#search-results li a")
+    results.first.wait_for()
+    assert any("book/jacobian.html" in a.get_attribute("href") for a in results.all())
+    tab.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_as_light_or_dark_as_the_reader_likes(scheme, browser, address):
+    context = browser.new_context(color_scheme=scheme)
+    tab = context.new_page()
+    tab.goto(address + CHAPTERS[0])
+    assert tab.evaluate("document.documentElement.dataset.theme") == scheme
+    ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    lightness = sum(int(part) for part in ground.strip("rgba()").split(",")[:3]) / 765
+    assert (lightness > 0.9) if scheme == "light" else (lightness < 0.2)
+    context.close()
