@@ -170,6 +170,14 @@ def test_softmax_moves_by_at_most_half_of_what_its_scores_move(pair, size):
     assert np.linalg.norm(moved, np.inf) <= np.linalg.norm(step, 1) / 4 + 1e-14
 
 
+@pytest.mark.claim("cor-lipschitz")
+@pytest.mark.parametrize("order", [1, 2, np.inf])
+def test_next_to_a_tie_softmax_moves_by_just_under_half_of_what_its_scores_move(order):
+    x, y = np.array([1e-3, -1e-3, -40.0]), np.array([-1e-3, 1e-3, -40.0])
+    ratio = np.linalg.norm(softmax(x) - softmax(y), order) / np.linalg.norm(x - y, order)
+    assert 0.5 - 1e-6 < ratio < 0.5
+
+
 @pytest.mark.claim("prop-jvp")
 @PRODUCTS
 @given(arrays_with_axis())
