@@ -23,7 +23,6 @@ BOX = re.compile(r"^[ \t]*[`:]{3,}\{prf:(\w+)\}[ \t]*(.*)\n((?:[ \t]*:[\w-]+:.*\
 LABEL = re.compile(r":label:[ \t]*(\S+)")
 PART = re.compile(r"# -+ ?(\w+)")
 CITED = re.compile(r"``((?:thm|prop|lem|cor)-[\w-]+)``")
-CHAPTER = re.compile(r"\b(chapters?\s+)``(\w+)``")
 
 
 class Claim(NamedTuple):
@@ -137,16 +136,7 @@ def _name(marker: Marker) -> str:
     return marker.test.removeprefix("test_").replace("_", " ")
 
 
-def link_docstring(
-    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
-) -> None:
-    """Turn the claims and chapters that a docstring names into links to them."""
-    text = CITED.sub(r":prf:ref:`\1`", "\n".join(lines))
-    lines[:] = CHAPTER.sub(r"\1:doc:`/book/\2`", text).splitlines()
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_directive("claims-ledger", ClaimsLedger)
-    app.connect("autodoc-process-docstring", link_docstring, priority=600)  # after numpydoc
     return {"version": "1", "parallel_read_safe": True}
