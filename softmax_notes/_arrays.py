@@ -7,6 +7,7 @@ the reduced axes brought last, and sums and differences that keep their rounding
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -131,6 +132,19 @@ def holds(condition: Array) -> bool:
         return bool(condition)
     except TypeError:  # a JAX tracer has no value
         return False
+
+
+def scale_of(alpha: object) -> float:
+    """Check a scale: any number from -inf to inf, both included, but no NaN and no array."""
+    if not isinstance(alpha, numbers.Real):
+        raise TypeError(
+            f"alpha must be one number, got {type(alpha).__name__}; for a scale that is learned, "
+            "or one for each row, multiply x by it and leave alpha at 1"
+        )
+    scale = float(alpha)
+    if math.isnan(scale):
+        raise ValueError("alpha must be a number from -inf to inf, both included, got nan")
+    return scale
 
 
 def normalized_axes(xp: ModuleType, x: Array, axis: Axis) -> tuple[int, ...]:
