@@ -514,6 +514,19 @@ def test_16_bit_losses_and_gradients_are_computed_in_float32_and_rounded_once(dt
                 assert ulp_error(to_numpy(result), expected, dtype) <= 1
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sums_over_classes_and_rows_of_16_bit_scores_are_rounded_once(dtype):
+    generator = torch.Generator().manual_seed(0)
+    x = (3 * torch.randn(64, 100, generator=generator)).to(getattr(torch, dtype))
+    target = torch.arange(64)
+    # PyTorch in float64 on the same scores stands for the exact values.
+    loss, grad = by_torch(x.double().numpy(), target.numpy(), label_smoothing=0.5)
+    for kind, expected in ((cross_entropy, loss), (cross_entropy_grad, grad)):
+        result = to_numpy(kind(x, target, label_smoothing=0.5))
+        truth = [mpmath.mpf(float(value)) for value in expected.ravel()]
+        assert ulp_error(result, truth, dtype) <= 1
+
+
 def test_a_mean_over_many_float16_losses_does_not_stall():
     # A float16 sum of ones stops at 2048.
     x = torch.zeros(10_000, 2, dtype=torch.float16)
