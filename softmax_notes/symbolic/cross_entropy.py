@@ -191,7 +191,7 @@ def zero_sum_residual(n: int | None = None) -> sp.Expr:
 
 
 def gradient_size_residual() -> sp.Expr:
-    """Σ |∂L/∂x_j| minus 2 (1 − p_t), for one-hot targets and any n.
+    """``Σ |∂L/∂x_j|`` minus 2 (1 − p_t), for one-hot targets and any n.
 
     Claim ``prop-gradient-size``: the target's entry is p_t − 1 ≤ 0, the others sum to R/S.
 
