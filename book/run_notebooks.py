@@ -37,8 +37,21 @@ def normalize(notebook: nbformat.NotebookNode) -> None:
         digest = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
         cell.id = f"{digest}-{seen[digest]}"
         seen[digest] += 1
+        if cell.cell_type == "code":
+            cell.outputs = merged_streams(cell.outputs)
         kept = {key: cell.metadata[key] for key in ("tags", "mystnb") if key in cell.metadata}
         cell.metadata = nbformat.from_dict(kept)
+
+
+def merged_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Join what was printed in several pieces: where it breaks depends on the speed."""
+    merged: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if merged and output.get("name") and output.get("name") == merged[-1].get("name"):
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    return merged
 
 
 def run(path: Path, progress: tqdm[Any]) -> None:
