@@ -286,7 +286,7 @@ def pictures(
     columns : int
         Pictures in a row.
     titles : sequence of N str, optional
-        What stands above each picture.
+        What stands above each picture; a title may have several lines.
     limit : float, optional
         Absolute value of the darkest color; default: that of the largest entry.
     levels : int, default 16
@@ -315,7 +315,8 @@ def pictures(
     if titles is not None and len(titles) != len(stack):
         raise ValueError(f"{len(stack)} titles are needed, got {len(titles)}")
     count, height, width = stack.shape
-    dx, dy = 1.15 * width, (1.15 if titles is None else 1.4) * height
+    lines = max((title.count("\n") + 1 for title in titles or []), default=0)
+    dx, dy = 1.15 * width, (1.13 + 0.27 * lines) * height
     corners = [(k % columns * dx, k // columns * dy) for k in range(count)]
     colors, norm = _colors_for(stack, limit, ink=True)
     white = norm(0.0)

@@ -493,8 +493,8 @@ def train_by_hand(
 
     Notes
     -----
-    See the chapter ``regression``, claims ``thm-regression-gradient``, ``prop-convex`` and
-    ``prop-step-size``.
+    See the chapter ``regression``, claims ``thm-regression-gradient``,
+    ``prop-regression-convex`` and ``prop-step-size``.
 
     Examples
     --------

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from nbclient import NotebookClient
 
@@ -83,7 +84,7 @@ def test_every_pixel_is_painted_once_in_its_own_gray(stack):
     figures.pictures(ax, stack, columns=2, limit=16.0)
     filled = [patch for patch in ax.patches if patch.get_fill() and patch.get_facecolor()[3] == 1]
     for k, row, column in np.ndindex(stack.shape):
-        center = (k % 2 * 1.15 * 4 + column + 0.5, k // 2 * 1.15 * 5 + row + 0.5)
+        center = (k % 2 * 1.15 * 4 + column + 0.5, k // 2 * 1.13 * 5 + row + 0.5)
         painted = [patch for patch in filled if patch.get_path().contains_point(center)]
         assert len(painted) == (stack[k, row, column] > 0)
         for patch in painted:
@@ -155,6 +156,17 @@ def test_titles_stand_above_their_pictures():
     places = {t.get_text(): t.get_position() for t in ax.texts if isinstance(t, Text)}
     assert places["a"][1] == places["b"][1] < 0 < places["c"][1]
     assert places["a"][0] == places["c"][0] == 2 < places["b"][0]
+
+
+def test_titles_of_two_lines_do_not_touch_the_pictures_above():
+    fig = Figure(figsize=(5.6, 3.4))
+    ax = fig.add_subplot()
+    figures.pictures(ax, np.ones((10, 8, 8)), columns=5, titles=["8 as 1\n58%"] * 10)
+    fig.draw_without_rendering()
+    frames = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+    above, below = frames[0].get_window_extent(), ax.texts[5].get_window_extent()
+    assert below.x0 < above.x1
+    assert below.y1 < above.y0
 
 
 def test_the_same_drawing_twice_is_the_same_svg_with_nothing_but_vectors_on_white():

@@ -202,6 +202,13 @@ def test_the_accuracy_over_batches_does_not_depend_on_how_they_are_cut(cuts):
 # --- references
 
 
+def test_the_rows_come_in_an_order_that_the_generator_draws():
+    expected = np.random.default_rng(5).permutation(100)
+    assert not np.array_equal(expected, np.sort(expected))
+    dealt = np.concatenate(list(minibatches(100, 7, np.random.default_rng(5))))
+    np.testing.assert_array_equal(dealt, expected)
+
+
 def test_the_two_rows_of_the_sample_by_hand():
     # y = [0, 2]: the first row's highest probability, 0.6, is at class 2; the second's at 2.
     y_hat, y = [[0.1, 0.3, 0.6], [0.3, 0.2, 0.5]], [0, 2]
@@ -326,9 +333,9 @@ def test_where_a_model_gets_every_row_right_larger_parameters_lower_the_loss_wit
     margin = (Z[np.arange(40), y] - others).min()
     assert margin > 0
     scales = [1, 2, 4, 8]
-    losses = [torch_gradients(X, y, t * W, t * b)[0] for t in scales]
-    for t, loss in zip(scales, losses, strict=True):
-        assert 0 < loss <= math.log1p(2 * math.exp(-t * margin))
+    losses = [torch_gradients(X, y, s * W, s * b)[0] for s in scales]
+    for s, loss in zip(scales, losses, strict=True):
+        assert 0 < loss <= math.log1p(2 * math.exp(-s * margin))
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 1e-9
 

@@ -165,9 +165,9 @@ def descent_residual() -> sp.Expr:
 
 
 def separable_limit() -> sp.Expr:
-    """Limit of the loss bound log(1 + (n − 1) e^(−tγ)) for t → ∞, for any n and any γ > 0.
+    """Limit of the loss bound log(1 + (n − 1) e^(−sγ)) for s → ∞, for any n and any γ > 0.
 
-    Claim ``prop-separable``: every score but the target's is at least tγ lower than that.
+    Claim ``prop-separable``: every score but the target's is at least sγ lower than that.
 
     Examples
     --------
@@ -175,8 +175,8 @@ def separable_limit() -> sp.Expr:
     >>> regression.separable_limit()
     0
     """
-    n, margin, t = sp.symbols("n gamma t", positive=True)
-    return sp.limit(sp.log(1 + (n - 1) * sp.exp(-t * margin)), t, sp.oo)
+    n, margin, s = sp.symbols("n gamma s", positive=True)
+    return sp.limit(sp.log(1 + (n - 1) * sp.exp(-s * margin)), s, sp.oo)
 
 
 def _features(rows: int, features: int) -> sp.Matrix:
