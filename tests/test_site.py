@@ -1,5 +1,6 @@
 """The built site, read by a program and in a real browser. Run `make book` first."""
 
+import json
 import os
 import shutil
 import threading
@@ -9,7 +10,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
+import torch
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parent.parent
@@ -212,3 +215,22 @@ def test_the_page_is_as_light_or_dark_as_the_reader_likes(scheme, browser, addre
     lightness = sum(int(part) for part in ground.strip("rgba()").split(",")[:3]) / 765
     assert (lightness > 0.9) if scheme == "light" else (lightness < 0.2)
     context.close()
+
+
+def test_the_live_figure_shows_the_values_of_pytorch(browser, address):
+    tab = browser.new_page(viewport=PHONE)
+    tab.goto(address + "book/definition.html")
+    figure = tab.locator(".live[data-figure=temperature]")
+    sliders = figure.get_by_role("slider")
+    assert sliders.count() == 4
+    for scores, exponent in (([2, 1, 0], 0), ([-5, 5, 4.9], -1), ([0, 0, 0], 1)):
+        for slider, value in zip(sliders.all(), [*scores, exponent], strict=True):
+            slider.fill(str(value))
+        shown = json.loads(figure.get_attribute("data-probabilities"))
+        expected = torch.softmax(torch.tensor(scores, dtype=torch.float64) / 10**exponent, 0)
+        assert np.allclose(shown, expected, rtol=0, atol=1e-12)
+        assert f"chicken {100 * shown[0]:.1f} %" in figure.inner_text()
+    sliders.first.focus()
+    tab.keyboard.press("ArrowRight")
+    assert float(sliders.first.input_value()) == 0.1
+    tab.close()
