@@ -190,6 +190,14 @@ def prepared(
     return xp, x, mask, dtype, back
 
 
+def undefined(xp: ModuleType, maximum: Array, mask: Array | None) -> Array:
+    """Give NaN where the maximum is no number, 0 where it is or where nothing is included."""
+    undefined = ~xp.isfinite(maximum)
+    if mask is not None:
+        undefined = undefined & xp.any(mask, axis=-1, keepdims=True)
+    return xp.where(undefined, xp.nan, xp.zeros_like(maximum))
+
+
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     """Add without loss: a + b is exactly the rounded sum plus its error (Knuth)."""
     s = a + b

@@ -30,6 +30,7 @@ from softmax_notes._arrays import (
     prepared,
     rounded,
     two_sum,
+    undefined,
 )
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
@@ -80,7 +81,7 @@ def softmax(x: Array, /, *, axis: Axis = -1, where: Array | None = None) -> Arra
     if x.shape[-1] == 0:
         return back(xp.astype(x, dtype))
     parts = _exponentials(xp, x)
-    p = parts.terms / (1 + parts.rest + _undefined(xp, parts.maximum, mask))
+    p = parts.terms / (1 + parts.rest + undefined(xp, parts.maximum, mask))
     if mask is not None:
         p = xp.where(mask, p, 0.0)
     return back(rounded(xp, p, dtype))
@@ -132,7 +133,7 @@ def log_softmax(x: Array, /, *, axis: Axis = -1, where: Array | None = None) -> 
     # Below this the difference from the maximum is past the largest number.
     lowest = xp.maximum(parts.shift, xp.zeros_like(parts.shift)) - float(xp.finfo(x.dtype).max)
     difference = xp.where(parts.x < lowest, -xp.inf, parts.x) - parts.shift
-    log_p = difference - (xp.log1p(parts.rest) + _undefined(xp, parts.maximum, mask))
+    log_p = difference - (xp.log1p(parts.rest) + undefined(xp, parts.maximum, mask))
     if mask is not None:
         log_p = xp.where(mask, log_p, -xp.inf)
     return back(rounded(xp, log_p, dtype))
@@ -257,14 +258,6 @@ def _exponentials(xp: ModuleType, x: Array) -> _Parts:
 def _reach(xp: ModuleType, dtype: Any) -> float:
     """Give a distance from which on exp(-distance) is 0 in dtype: 175 in float32."""
     return float(-2 * np.log(xp.finfo(dtype).smallest_normal))
-
-
-def _undefined(xp: ModuleType, maximum: Array, mask: Array | None) -> Array:
-    """Give NaN where the maximum is no number, 0 where it is or where nothing is included."""
-    undefined = ~xp.isfinite(maximum)
-    if mask is not None:
-        undefined = undefined & xp.any(mask, axis=-1, keepdims=True)
-    return xp.where(undefined, xp.nan, xp.zeros_like(maximum))
 
 
 def _weighted_total(xp: ModuleType, parts: _Parts, x: Array, b: Array) -> tuple[Array, Array]:
