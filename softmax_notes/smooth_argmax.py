@@ -68,8 +68,8 @@ def smooth_argmax(
     At an infinite alpha the derivative is 0: the result is constant wherever it has one. For
     alpha = 1 this is `softmax`; for any other, a share is within
     :math:`8 + 2 |\alpha (x_i - m)|` units in the last place in float32 and float64, with m the
-    score that wins. See the chapter ``smooth_argmax``, claims ``thm-argmax-limit``, ``thm-argmax-rate`` and
-    ``prop-share-in-alpha``.
+    score that wins. See the chapter ``smooth_argmax``, claims ``prop-argmax-chain``,
+    ``thm-argmax-limit``, ``thm-argmax-rate`` and ``prop-share-in-alpha``.
 
     Examples
     --------
@@ -266,7 +266,7 @@ def _scaled(xp: ModuleType, x: Array, mask: Array | None, alpha: float) -> Array
     At an infinite α that is 0 at the winners and -inf elsewhere. Excluded entries are -inf. A
     slice without a finite winner keeps its scores, for softmax to give it NaN.
     """
-    if x.shape[-1] == 0:
+    if 0 in x.shape:
         return x
     x = -x if alpha < 0 else x
     if mask is not None:
@@ -290,4 +290,7 @@ def _log_complement(xp: ModuleType, y: Array, p: Array) -> Array:
     top = xp.arange(y.shape[-1], device=device(y)) == xp.argmax(y, axis=-1, keepdims=True)
     total: Array = logsumexp(y, axis=-1, keepdims=True)
     others: Array = logsumexp(xp.where(top, -xp.inf, y), axis=-1, keepdims=True)
-    return xp.where(top, others - total, xp.log1p(-xp.where(top, 0.0, p)))
+    usable = xp.isfinite(total)
+    log_rest = others - xp.where(usable, total, 0.0)
+    # Where there is no winner p says so: NaN, or 0 if all entries are excluded.
+    return xp.where(usable, xp.where(top, log_rest, xp.log1p(-xp.where(top, 0.0, p))), p)

@@ -153,7 +153,7 @@ class _Setup(NamedTuple):
 def _setup(x: Array, alpha: float, axis: Axis, where: Array | None) -> _Setup:
     sign = math.copysign(1.0, scale_of(alpha))
     xp, x, mask, dtype, _ = prepared(x, axis, where)
-    if x.shape[-1] == 0:  # one entry that is excluded gives what no entry does
+    if 0 in x.shape:  # one entry that is excluded gives what no entry does
         x = xp.zeros((*x.shape[:-1], 1), dtype=x.dtype, device=device(x))
         mask = xp.zeros_like(x, dtype=xp.bool)
     mask = xp.ones_like(x, dtype=xp.bool) if mask is None else mask

@@ -49,7 +49,7 @@ def gradient_residual(n: int | None = None) -> sp.Matrix:
 
 
 def alpha_residual(n: int | None = None) -> sp.Expr:
-    """Subtract the variance Σ p x² − M² from the derivative of M in α, for a concrete n or for any n.
+    """Subtract the variance Σ p x² − M² from the slope of M in α, for a concrete n or any n.
 
     Claim ``prop-boltzmann-in-alpha``. For any n, α moves each weight by x times itself, and
     ``A``, ``B`` are the sums of x w and x² w.
