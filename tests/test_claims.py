@@ -81,15 +81,20 @@ As follows.
 ```
 
   ```{prf:corollary}
-  :label: cor-last
+  :label: cor-next
   ```
+
+```{prf:lemma} Last
+:label: lem-last
+```
 """
 
 
 def test_claims_are_read_from_text():
-    rows, last = claims_in(CHAPTER, "chapter")
+    rows, corollary, last = claims_in(CHAPTER, "chapter")
     assert rows == ("thm-rows", "theorem", "Rows of $J$ sum to 0", "chapter", True)
-    assert last == ("cor-last", "corollary", "", "chapter", False)
+    assert corollary == ("cor-next", "corollary", "", "chapter", False)
+    assert last == ("lem-last", "lemma", "Last", "chapter", False)
 
 
 def test_a_claim_without_a_label_is_an_error():
