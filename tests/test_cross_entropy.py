@@ -701,13 +701,18 @@ def test_a_single_row_needs_no_batch_axis(library):
     np.testing.assert_allclose(to_numpy(cross_entropy_grad(x, target)), grad, rtol=1e-12)
 
 
-def test_unsigned_targets_and_a_negative_ignore_index_do_not_collide():
-    target = np.array([0, 1, 2], dtype=np.uint8)
-    expected, _ = by_torch(X, np.array([0, 1, 2]))
-    assert cross_entropy(X, target, ignore_index=-255) == pytest.approx(expected, rel=1e-14)
+def test_unsigned_targets_and_a_negative_ignore_index_do_not_collide(library):
+    x, expected = library(X), by_torch(X, np.array([0, 1, 2]))[0]
+    target = library(np.array([0, 1, 2]), "uint8")
+    got = to_numpy(cross_entropy(x, target, ignore_index=-255))
+    assert got == pytest.approx(expected, rel=1e-14)
     # 255 is −1 modulo 256, but it is not the index that is ignored.
+    target = library(np.array([0, 255, 2]), "uint8")
+    if library.name == "dask":  # not known yet
+        assert np.isnan(to_numpy(cross_entropy(x, target, ignore_index=-1)))
+        return
     with pytest.raises(ValueError, match="target must be from 0 to 2, got 255"):
-        cross_entropy(X, np.array([0, 255, 2], dtype=np.uint8), ignore_index=-1)
+        cross_entropy(x, target, ignore_index=-1)
 
 
 def test_a_chain_through_an_underflown_probability_is_nan_and_the_fused_form_exact(library):
