@@ -70,11 +70,9 @@ def boltzmann_mean(
     2.0
     """
     s = _setup(x, alpha, axis, where)
-    xp = s.xp
-    # Weight 0 adds 0, times whatever it is. Two halves, for neither to be past the largest number.
-    half = 2 * accurate_sum(xp, s.p * xp.where(s.p == 0, 0.0, s.quarters))
-    mean = xp.where(xp.any(s.p != 0, axis=-1, keepdims=True), s.shift + half + half, xp.nan)
-    return rounded(xp, s.sign * mean[..., 0], s.dtype)
+    half = 2 * _lag(s)
+    mean = s.xp.where(s.xp.any(s.p != 0, axis=-1, keepdims=True), s.shift + half + half, s.xp.nan)
+    return rounded(s.xp, s.sign * mean[..., 0], s.dtype)
 
 
 def mellowmax(
@@ -121,16 +119,17 @@ def mellowmax(
     [1.0, 1.309, 1.73]
     """
     s = _setup(x, alpha, axis, where)
-    xp, scale = s.xp, abs(float(alpha))
-    spread = xp.max(-s.quarters, axis=-1, keepdims=True)
-    usable = xp.isfinite(s.maximum)
-    # Where α (m - x) < 1/2 for all x.
-    near = usable & (spread < (0.125 / scale if scale else math.inf))
-    largest_share = xp.max(s.p, axis=-1, keepdims=True)
-    log_mean = -xp.log(xp.where(near | (s.count == 0), 1.0, s.count * largest_share))
-    apart = log_mean * 0.25 * min(1 / scale if scale else 0.0, float(xp.finfo(s.p.dtype).max))
-    half = 2 * xp.where(near, _close_mean(s, spread, near, scale), apart)
-    mean = s.shift + half + half
+    xp, scale, largest = s.xp, abs(float(alpha)), float(s.xp.finfo(s.p.dtype).max)
+    usable, spread = xp.isfinite(s.maximum), xp.max(-s.quarters, axis=-1, keepdims=True)
+    near = usable & (spread < min(0.125 / (scale or 5e-324), largest))  # α (m - x) < 1/2 for all
+    if math.isinf(scale):
+        far = _lag(s)
+    else:
+        share = s.count * xp.sum(xp.where(s.pivot, s.p, 0.0), axis=-1, keepdims=True)
+        log_share = xp.log(xp.where(near | (s.count == 0), 1.0, share))
+        far = -0.25 * log_share * min(1 / (scale or 5e-324), largest)
+    half = 2 * xp.where(near, _close_lag(s, spread, near, scale), far)
+    mean = s.shift + half + half  # two halves, for neither to be past the largest number
     if scale == 0:
         mean = xp.where(near, mean, -xp.inf)
     mean = xp.where(usable, mean, s.maximum)
@@ -142,6 +141,7 @@ class _Setup(NamedTuple):
 
     xp: ModuleType
     sign: float  # of α
+    pivot: Array  # one-hot: the first entry that attains the maximum
     maximum: Array  # as found
     shift: Array  # the maximum, or 0 where that is no number
     quarters: Array  # (x - shift) / 4, never past the largest number; 0 where excluded
@@ -158,15 +158,22 @@ def _setup(x: Array, alpha: float, axis: Axis, where: Array | None) -> _Setup:
         mask = xp.zeros_like(x, dtype=xp.bool)
     mask = xp.ones_like(x, dtype=xp.bool) if mask is None else mask
     x = xp.where(mask, sign * x, -xp.inf)
-    maximum = xp.max(x, axis=-1, keepdims=True)
+    # The maximum as one entry of x: then derivatives of every order are right, ties included.
+    pivot = xp.arange(x.shape[-1], device=device(x)) == xp.argmax(x, axis=-1, keepdims=True)
+    maximum = xp.sum(xp.where(pivot, x, 0.0), axis=-1, keepdims=True)
     shift = xp.where(xp.isfinite(maximum), maximum, 0.0)
     quarters = xp.where(mask, x, shift) * 0.25 - shift * 0.25
     p = smooth_argmax(x, alpha=abs(alpha), where=mask)
     count = xp.sum(xp.astype(mask, x.dtype), axis=-1, keepdims=True)
-    return _Setup(xp, sign, maximum, shift, quarters, p, count, dtype)
+    return _Setup(xp, sign, pivot, maximum, shift, quarters, p, count, dtype)
 
 
-def _close_mean(s: _Setup, spread: Array, near: Array, scale: float) -> Array:
+def _lag(s: _Setup) -> Array:
+    """Give (Boltzmann mean - m) / 4; a weight 0 adds 0, times whatever it is."""
+    return accurate_sum(s.xp, s.p * s.xp.where(s.p == 0, 0.0, s.quarters))
+
+
+def _close_lag(s: _Setup, spread: Array, near: Array, scale: float) -> Array:
     """Give (mellowmax - m) / 4 where α (m - x) is small; spread is the largest (m - x) / 4."""
     xp, finfo = s.xp, s.xp.finfo(s.p.dtype)
     spread = xp.where(near & (spread > 0), spread, 1.0)
