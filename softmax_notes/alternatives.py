@@ -452,7 +452,7 @@ def _project(
 def _sparsemax(xp: ModuleType, z: Array) -> Array:
     ordered, sums, k = _sorted(xp, z)
     inside = _at_least(xp, z, ordered, sums - k * ordered < 1)
-    size = xp.sum(inside, axis=-1, keepdims=True, dtype=z.dtype)
+    size = xp.sum(xp.astype(inside, z.dtype), axis=-1, keepdims=True)
     threshold = (xp.sum(xp.where(inside, z, 0.0), axis=-1, keepdims=True) - 1) / size
     return xp.where(inside & (z > threshold), z - threshold, 0.0)
 
@@ -463,7 +463,7 @@ def _entmax15(xp: ModuleType, z: Array) -> Array:
     squares = xp.cumulative_sum(ordered**2, axis=-1)
     excess = squares - 2 * ordered * sums + k * ordered**2
     inside = _at_least(xp, z, ordered, excess < 1)
-    size = xp.sum(inside, axis=-1, keepdims=True, dtype=z.dtype)
+    size = xp.sum(xp.astype(inside, z.dtype), axis=-1, keepdims=True)
     mean = xp.sum(xp.where(inside, z, 0.0), axis=-1, keepdims=True) / size
     spread = xp.sum(xp.where(inside, (z - mean) ** 2, 0.0), axis=-1, keepdims=True)
     threshold = mean - xp.sqrt((1 - spread) / size)
@@ -505,7 +505,7 @@ def _not_distributions(xp: ModuleType, y: Array) -> Array:
             "y must hold distributions: entries from 0 on with sum 1, got a smallest entry of "
             f"{least} and a sum of {total}"
         )
-    return xp.where(valid, 0.0, xp.nan)
+    return xp.where(valid, xp.zeros_like(off), xp.nan)
 
 
 _FEES: dict[str, tuple[Rule, Rule]] = {
