@@ -25,7 +25,8 @@ def modules(root: Path) -> dict[str, list[str]]:
     package = root / "softmax_notes"
     toc = re.findall(r"file: book/(\w+)", (root / "_toc.yml").read_text(encoding="utf-8"))
     chapters = [stem for stem in toc if (package / f"{stem}.py").exists()]
-    proofs = [stem for stem in toc if (package / "symbolic" / f"{stem}.py").exists()]
+    proved = {path.stem for path in (package / "symbolic").glob("[!_]*.py")}
+    proofs = [stem for stem in toc if stem in proved] + sorted(proved - set(toc))
     found = {path.stem for path in package.iterdir() if (path / "__init__.py").exists()}
     found |= {path.stem for path in package.glob("*.py")}
     helpers = sorted(name for name in found - set(toc) if not name.startswith("_"))
