@@ -229,8 +229,9 @@ def test_scores_by_hand_and_from_pictures():
     )
 
 
-def test_pixels_that_are_integers_take_the_dtype_of_the_weights():
-    pixels = np.array([[0, 255], [255, 255]], dtype=np.uint8)
+@pytest.mark.parametrize("dtype", ["uint8", "int64"])
+def test_pixels_that_are_integers_take_the_dtype_of_the_weights(dtype):
+    pixels = np.array([[0, 255], [255, 255]], dtype=dtype)
     found = gradients(pixels, [0, 1], np.ones((2, 2), np.float32), np.zeros(2, np.float32))
     assert found.W.dtype == found.b.dtype == found.loss.dtype == np.float32
     np.testing.assert_allclose(found.W, [[63.75, -63.75], [0, 0]])
