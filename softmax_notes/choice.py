@@ -247,6 +247,7 @@ def recover_utilities(table: ChoiceTable, /, *, tolerance: float = 0) -> dict[Ha
         for a in members:
             if p[a] > tolerance and a not in u:
                 starts.append(a)
+                u[a] = p[a] / p[a]  # 1, of the table's kind of number
                 _follow_ratios(sets.values(), u, a, tolerance)
     for members, p in sets.items():
         total = sum(u.setdefault(a, 0) for a in members)
@@ -265,8 +266,7 @@ def recover_utilities(table: ChoiceTable, /, *, tolerance: float = 0) -> dict[Ha
 
 
 def _follow_ratios(sets: Any, u: dict[Hashable, Any], start: Hashable, tolerance: float) -> None:
-    """Give utility 1 to an alternative and find that of all others that are linked to it."""
-    u[start] = 1
+    """Find the utilities of all alternatives that are linked to one whose utility is known."""
     waiting = [start]
     for a in waiting:
         for p in sets:
