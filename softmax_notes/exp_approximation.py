@@ -415,7 +415,7 @@ class Minimax(NamedTuple):
     coefficients : tuple
         Of q, the constant first, as mpmath numbers.
     error : mpmath number
-        The largest relative error of 1 + r + r² q(r), in exact arithmetic.
+        The largest relative error of 1 + r + r² q(r) in exact arithmetic, to about six digits.
     bound : mpmath number
         No polynomial of this form and degree has a smaller largest error.
 
@@ -590,9 +590,12 @@ def _scaled(x: Array, core: Callable[[Array, Array, ExpPolynomial], Array]) -> A
     numbers = _numbers_for(xp, x)
     usable = (x >= numbers.lowest) & (x <= numbers.highest)
     k, r, lost = _reduced(xp, xp.where(usable, x, 0.0), numbers)
-    # In two factors, for 2^k alone may be no normal number.
+    # In two factors, for 2^k alone may be no normal number; the second is as the first, or once
+    # doubled or halved.
     half = xp.round(k / 2)
-    value = core(r, lost, numbers) * _power_of_two(xp, half) * _power_of_two(xp, k - half)
+    power, odd = _power_of_two(xp, half), k - 2 * half
+    other = xp.where(odd > 0, 2 * power, xp.where(odd < 0, power / 2, power))
+    value = core(r, lost, numbers) * power * other
     value = xp.where(x > numbers.highest, xp.inf, xp.where(x < numbers.lowest, 0.0, value))
     return rounded(xp, xp.where(xp.isnan(x), xp.nan, value), dtype)
 
@@ -603,8 +606,8 @@ def _power_of_two(xp: ModuleType, k: Array) -> Array:
     for bit in range(6 if xp.finfo(k.dtype).bits == 32 else 9, -1, -1):
         taken = rest >= 2.0**bit
         rest = xp.where(taken, rest - 2.0**bit, rest)
-        factor = xp.where(k < 0, 2.0 ** -(2.0**bit), 2.0 ** (2.0**bit))
-        power = xp.where(taken, power * factor, power)
+        factor = 2.0 ** (2.0**bit)
+        power = xp.where(taken, xp.where(k < 0, power / factor, power * factor), power)
     return power
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from array_api_compat import device
+
 from softmax_notes import _arrays
 from softmax_notes._arrays import Array, as_arrays, floating
 from softmax_notes.definition import log_softmax, logsumexp, softmax
@@ -271,7 +273,10 @@ def chained_gradient(p: Array, y: Array, /) -> Array:
     array([nan, nan])
     """
     xp, (p, y) = as_arrays(p, y)
-    jacobian = p[..., :, None] * (xp.eye(p.shape[-1], dtype=p.dtype) - p[..., None, :])
+    p, y = floating(xp, p), floating(xp, y)
+    jacobian = p[..., :, None] * (
+        xp.eye(p.shape[-1], dtype=p.dtype, device=device(p)) - p[..., None, :]
+    )
     return xp.sum(jacobian * (-y / p)[..., :, None], axis=-2)
 
 
@@ -305,7 +310,8 @@ def running_sum(x: Array, /) -> Array:
     2048.0
     """
     xp, (x,) = as_arrays(x)
-    total = xp.zeros(x.shape[:-1], dtype=x.dtype)
+    x = floating(xp, x)
+    total = xp.zeros(x.shape[:-1], dtype=x.dtype, device=device(x))
     for k in range(x.shape[-1]):
         total = total + x[..., k]
     return total
@@ -451,9 +457,8 @@ def by_parts(
     """
     xp, (x,) = as_arrays(x)
     x = floating(xp, x)
-    places = xp.reshape(
-        xp.arange(x.shape[axis]), [-1 if a == axis % x.ndim else 1 for a in range(x.ndim)]
-    )
+    along = tuple(-1 if a == axis % x.ndim else 1 for a in range(x.ndim))
+    places = xp.reshape(xp.arange(x.shape[axis], device=device(x)), along)
     pivot = places == xp.argmax(x, axis=axis, keepdims=True)
     difference, lost = _arrays.two_sum(x, -xp.max(x, axis=axis, keepdims=True))
     terms = xp.exp(difference)
