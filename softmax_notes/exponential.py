@@ -162,14 +162,16 @@ def maximum_entropy(
     x, back = axes_last(xp, working(xp, x), axis)
     offered, _ = axes_last(xp, offered, axis)
     if x.shape[-1] == 0:
-        return MaximumEntropy(back(xp.astype(x, dtype)), xp.astype(xp.sum(x, axis=-1), dtype))
+        return MaximumEntropy(
+            back(xp.astype(x, dtype)), xp.astype(xp.sum(x, axis=-1) + xp.nan, dtype)
+        )
     mean = like(xp, xp.astype(mean, x.dtype), x[..., 0], name="mean", to="x without its axis")
     mean = mean[..., None]
     included = offered & (x != -xp.inf)
     valid = _checked_range(xp, x, mean, included)
-    # Halves, exact, so that no difference overflows.
+    # Sixteenths, exact, so that neither a difference nor one over it leaves the range.
     mean = xp.where(valid, mean, 0.0)
-    z = 0.5 * xp.where(included & valid, x, mean) - 0.5 * mean
+    z = xp.where(included & valid, x, mean) / 16 - mean / 16
     above, below = xp.max(z, axis=-1, keepdims=True), xp.max(-z, axis=-1, keepdims=True)
     inside = (above > 0) & (below > 0)
     spread = xp.where(inside, above + below, 1.0)
@@ -180,7 +182,7 @@ def maximum_entropy(
     limit = xp.where(extreme, 1 / xp.where(count > 0, count, 1.0), 0.0)
     p = xp.where(inside, softmax(scale * z, where=included), limit)
     alpha = xp.where(above > 0, -xp.inf, xp.where(below > 0, xp.inf, xp.zeros_like(above)))
-    alpha = xp.where(inside, 0.5 * scale / spread, alpha)
+    alpha = xp.where(inside, scale / 16 / spread, alpha)
     p = xp.where(offered, xp.where(valid, p, xp.nan), 0.0)
     alpha = xp.where(valid, alpha, xp.nan)[..., 0]
     return MaximumEntropy(back(rounded(xp, p, dtype)), rounded(xp, alpha, dtype))
