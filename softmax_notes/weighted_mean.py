@@ -72,7 +72,7 @@ def boltzmann_mean(
     s = _setup(x, alpha, axis, where)
     half = 2 * _lag(s)
     mean = s.xp.where(s.xp.any(s.p != 0, axis=-1, keepdims=True), s.shift + half + half, s.xp.nan)
-    return rounded(s.xp, s.sign * mean[..., 0], s.dtype)
+    return rounded(s.xp, s.sign * mean[..., 0] + 0.0, s.dtype)  # 0, not -0
 
 
 def mellowmax(
