@@ -322,6 +322,13 @@ def test_a_convex_solver_finds_the_projections(rule, x):
     np.testing.assert_allclose(rule(x), found.x, atol=2e-6)
 
 
+def test_a_score_at_the_threshold_gets_no_negative_share_by_rounding():
+    # Found by a search: the last score is inside by its sum of leads, and below the threshold.
+    x = [0.0050409206149430895, 0.013629455612002784, 0.03739122868116254, 0.047225898449321]
+    p = sparsemax([*x, 0.04995864885920386, -0.16935076955667333])
+    assert p.min() == 0
+
+
 def test_sparsemax_is_the_nearest_distribution():
     # The definition of the projection, by a solver for least squares.
     random = np.random.default_rng(2)
@@ -365,7 +372,7 @@ def test_strengths_past_the_range_of_floats_do_no_harm():
             assert rule(np.array([big, -big])).tolist() == [1, 0]
     # No jump where the logarithm of softplus changes its form.
     with mpmath.workdps(40):
-        for x in (-19.999, -20.001):
+        for x in (-3.0, -10.0, -19.999, -20.001, -40.0):
             strengths = [mpmath.log1p(mpmath.exp(v)) for v in (x, -18.0)]
             expected = [float(s / sum(strengths)) for s in strengths]
             np.testing.assert_allclose(softplus_shares([x, -18.0]), expected, rtol=1e-13)

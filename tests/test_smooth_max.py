@@ -352,6 +352,12 @@ def test_differences_and_products_past_the_largest_number_do_no_harm(library):
         np.testing.assert_allclose(got, half * (1 + np.log1p(np.exp(-6)) / 3), rtol=1e-14)
 
 
+def test_an_excess_far_below_the_rounding_of_1_is_kept_where_the_maximum_is_0():
+    for gap, alpha in ((45.0, 1.0), (10.0, 60.0), (1e-3, 1e5)):
+        got = float(smooth_max([0.0, -gap], alpha=alpha))
+        np.testing.assert_allclose(got, np.exp(-alpha * gap) / alpha, rtol=1e-13)
+
+
 @pytest.mark.parametrize("alpha", [-INF, -2.0, 2.0, INF])
 def test_nothing_to_reduce_gives_the_other_end_of_the_line(library, alpha):
     nothing = -INF if alpha > 0 else INF
