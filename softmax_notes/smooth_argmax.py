@@ -165,8 +165,8 @@ def soft_top_k(
 
     Returns
     -------
-    array, shape (k, *x.shape)
-        The shares of each round, in the dtype of x. Their sum over the rounds is a soft
+    array, shape (k, ...)
+        The shares of each round, of the shape and in the dtype of x. Their sum over the rounds is a soft
         "k-hot" vector; an entry of it may exceed 1. A round for which no entry is left is NaN.
 
     Raises
