@@ -423,6 +423,19 @@ def reason(row: dict[str, Any], errors: dict[str, float], mine: str, peer: str) 
     return "functions" if same else ""
 
 
+def compared(rows: list[dict[str, Any]]) -> int:
+    """Count the pairs of one of ours and a peer that both have a result."""
+    measured = [
+        {c for c, e in zip(COLUMNS, row["largest"], strict=True) if e is not None} for row in rows
+    ]
+    return sum(len(m & set(OURS)) * len(m & set(PEERS)) for m in measured)
+
+
+def reasons(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Count the pairs in which the peer is nearer, by reason."""
+    return dict(sorted(Counter(why for row in rows for *_, why in behind(row)).items()))
+
+
 def flushed(row: dict[str, Any], mine: str) -> bool:
     """Tell whether subnormal results are missing: XLA on a CPU replaces them by 0.
 
@@ -462,8 +475,7 @@ def main() -> None:
             rows += measure(given, truth, axis)
     print(*summary(rows), sep="\n")
     pairs = [(row, *pair) for row in rows for pair in behind(row)]
-    count = Counter(pair[-1] for pair in pairs)
-    print(f"{len(rows)} rows; pairs in which a peer is nearer, by reason: {dict(count)}")
+    print(f"{len(rows)} rows; {compared(rows)} comparisons; a peer is nearer: {reasons(rows)}")
     for row, mine, peer, why in pairs:
         if not why:
             print("UNEXPLAINED:", mine, peer, row)
@@ -473,6 +485,8 @@ def main() -> None:
                 "machine": machine(),
                 "seed": SEED,
                 "columns": COLUMNS,
+                "compared": compared(rows),
+                "behind": reasons(rows),
                 "ablation": ablation(),
                 "rows": rows,
             },

@@ -288,6 +288,8 @@ def test_in_the_stored_study_ours_is_nearest_or_the_row_is_explained():
         (row, pair) for row in STUDY["rows"] for pair in accuracy.behind(row) if not pair[-1]
     ]
     assert unexplained == []
+    assert STUDY["behind"] == accuracy.reasons(STUDY["rows"])
+    assert sum(STUDY["behind"].values()) < STUDY["compared"] / 20
 
 
 def test_in_the_stored_study_ours_is_within_8_units_and_within_1_in_16_bits():
