@@ -166,8 +166,9 @@ def soft_top_k(
     Returns
     -------
     array, shape (k, ...)
-        The shares of each round, of the shape and in the dtype of x. Their sum over the rounds is a soft
-        "k-hot" vector; an entry of it may exceed 1. A round for which no entry is left is NaN.
+        The shares of each round, of the shape and dtype of x. Their sum over the rounds is a
+        soft "k-hot" vector; an entry of it may exceed 1. A round for which no entry is left is
+        NaN.
 
     Raises
     ------

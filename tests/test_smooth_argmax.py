@@ -153,6 +153,9 @@ def test_soft_accuracy_bounds_accuracy_from_both_sides(quick_library, x, alpha, 
     hit = (x.max(axis=1) == of_target).mean()  # a tie counts as a hit
     assert 2 * soft - 1 <= alone + 1e-14
     assert hit <= n * soft + 1e-14
+    _, k, gap = winners(x)
+    if np.all(k == 1):
+        assert abs(alone - soft) <= (n - 1) * np.exp(-alpha * gap.min()) + 1e-14
     distance = abs(scipy.special.softmax(alpha * x, axis=1) - np.eye(n)[target]).sum(axis=1)
     np.testing.assert_allclose(1 - soft, distance.mean() / 2, rtol=1e-12, atol=1e-15)
 
