@@ -49,7 +49,7 @@ __all__ = [
     "taylor_softmax",
 ]
 
-Rule: TypeAlias = Callable[[Array], Array]
+_Rule: TypeAlias = Callable[[Array], Array]
 
 
 def spherical_softmax(x: Array, /, *, axis: Axis = -1, where: Array | None = None) -> Array:
@@ -328,6 +328,12 @@ class Counterexample(NamedTuple):
         What the rule makes of them.
     violation : float
         By how much; what is measured depends on the law.
+
+    Examples
+    --------
+    >>> from softmax_notes.alternatives import counterexample, sparsemax
+    >>> counterexample(sparsemax, "full support")
+    Counterexample(x=(1.0, 0.0), p=(1.0, 0.0), violation=1.0)
     """
 
     x: tuple[float, ...]
@@ -335,7 +341,7 @@ class Counterexample(NamedTuple):
     violation: float
 
 
-def counterexample(rule: Rule, law: str, /) -> Counterexample | None:
+def counterexample(rule: _Rule, law: str, /) -> Counterexample | None:
     """Search for scores at which a rule breaks a law.
 
     Parameters
@@ -485,7 +491,7 @@ def _at_least(xp: ModuleType, z: Array, ordered: Array, inside: Array) -> Array:
 # Losses.
 
 
-def _tsallis(exponent: float) -> Rule:
+def _tsallis(exponent: float) -> _Rule:
     """Give the fee sum(p^a - p) / (a (a - 1)) over the last axis."""
 
     def fee(p: Array) -> Array:
@@ -508,13 +514,13 @@ def _not_distributions(xp: ModuleType, y: Array) -> Array:
     return xp.where(valid, xp.zeros_like(off), xp.nan)
 
 
-_FEES: dict[str, tuple[Rule, Rule]] = {
+_FEES: dict[str, tuple[_Rule, _Rule]] = {
     "softmax": (softmax, negative_entropy),
     "entmax15": (entmax15, _tsallis(1.5)),
     "sparsemax": (sparsemax, _tsallis(2.0)),
 }
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, _Rule] = {
     "softmax": softmax,
     "spherical": spherical_softmax,
     "Taylor": taylor_softmax,
@@ -540,40 +546,40 @@ def _differences(p: Array) -> Array:
     return p[:, :, None] - p[:, None, :]
 
 
-def _change(rule: Rule, x: Array, moved: list[Array]) -> Array:
+def _change(rule: _Rule, x: Array, moved: list[Array]) -> Array:
     changes = [np.max(np.abs(rule(y) - rule(x)), axis=-1) for y in moved]
     return np.nan_to_num(np.max(changes, axis=0))
 
 
-def _distribution(rule: Rule, x: Array) -> Array:
+def _distribution(rule: _Rule, x: Array) -> Array:
     p = rule(x)
     sizes = np.maximum(np.abs(p.sum(axis=-1) - 1), -p.min(axis=-1))
     return np.where(np.isnan(sizes), np.inf, sizes)
 
 
-def _support(rule: Rule, x: Array) -> Array:
+def _support(rule: _Rule, x: Array) -> Array:
     return np.any(rule(x) == 0, axis=-1).astype(np.float64)
 
 
-def _order(rule: Rule, x: Array) -> Array:
+def _order(rule: _Rule, x: Array) -> Array:
     lost = np.where(_differences(x) > 0, -_differences(rule(x)), 0.0)
     return np.nan_to_num(lost.max(axis=(1, 2)))
 
 
-def _strict_order(rule: Rule, x: Array) -> Array:
+def _strict_order(rule: _Rule, x: Array) -> Array:
     ties = (_differences(x) > 0) & (_differences(rule(x)) <= 0)
     return ties.any(axis=(1, 2)).astype(np.float64)
 
 
-def _shift(rule: Rule, x: Array) -> Array:
+def _shift(rule: _Rule, x: Array) -> Array:
     return _change(rule, x, [x + 1, x - 0.5])
 
 
-def _scale(rule: Rule, x: Array) -> Array:
+def _scale(rule: _Rule, x: Array) -> Array:
     return _change(rule, x, [2 * x, 0.5 * x])
 
 
-def _kink(rule: Rule, x: Array, h: float, stencil: list[float]) -> Array:
+def _kink(rule: _Rule, x: Array, h: float, stencil: list[float]) -> Array:
     """Compare the difference quotients to both sides, along each axis."""
     jumps = np.zeros(len(x))
     for step in h * np.eye(x.shape[-1]):
@@ -586,23 +592,23 @@ def _kink(rule: Rule, x: Array, h: float, stencil: list[float]) -> Array:
     return jumps
 
 
-def _slope(rule: Rule, x: Array) -> Array:
+def _slope(rule: _Rule, x: Array) -> Array:
     return _kink(rule, x, 1e-4, [-1.0, 1.0])
 
 
-def _curvature(rule: Rule, x: Array) -> Array:
+def _curvature(rule: _Rule, x: Array) -> Array:
     # What has no slope has no curvature; ten times, for the tolerance of this law.
     return np.maximum(_kink(rule, x, 1e-3, [1.0, -2.0, 1.0]), 10 * _slope(rule, x))
 
 
-def _odds(rule: Rule, x: Array) -> Array:
+def _odds(rule: _Rule, x: Array) -> Array:
     p, alone = rule(x), rule(x[:, :2])
     return np.nan_to_num(np.abs(p[:, 0] * alone[:, 1] - p[:, 1] * alone[:, 0]))
 
 
 # With the size of violation from which on it is more than rounding, or than the step of a
 # difference quotient.
-_LAWS: dict[str, tuple[Callable[[Rule, Array], Array], float]] = {
+_LAWS: dict[str, tuple[Callable[[_Rule, Array], Array], float]] = {
     "distribution": (_distribution, 1e-9),
     "full support": (_support, 0.5),
     "order": (_order, 1e-9),

@@ -316,6 +316,8 @@ def test_jax_compiles_it():
 def test_the_contract_at_the_edges(library, dtype):
     if library.name == "strict" and dtype == "float16":
         dtype = "float32"  # the standard has no float16
+    if library.name == "jax" and dtype != "float32":
+        return  # it compiles every operation for every dtype: seconds each
     cases = [  # scores, with a positive scale, with a negative scale
         ([NAN, 0], NAN, NAN),
         ([NAN, INF], NAN, NAN),
