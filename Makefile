@@ -52,8 +52,10 @@ lab: $(VENV)/.ready  ## open the notebooks in JupyterLab
 requirements: $(VENV)/.ready  ## pin every version again, from pyproject.toml
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --allow-unsafe --no-annotate \
 		--no-emit-index-url --no-emit-find-links --no-emit-options -o requirements.txt pyproject.toml
-	@# The public version: pip then takes whichever build, CPU or CUDA, the machine has.
-	sed -i.bak 's/^torch==\([0-9.]*\)+cpu/torch==\1/' requirements.txt && rm requirements.txt.bak
+	@# The public version: pip then takes whichever build, CPU or CUDA, the machine has. And
+	@# not the package itself, which its own extras name.
+	sed -i.bak -e 's/^torch==\([0-9.]*\)+cpu/torch==\1/' -e '/^softmax-notes /d' requirements.txt
+	rm requirements.txt.bak
 
 clean:  ## remove everything that was built or installed here
 	rm -rf _build $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
