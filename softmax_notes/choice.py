@@ -378,8 +378,7 @@ def nested_logit(
         _nest(xp, xp.where(member, x, -xp.inf), value)
         for member, value in zip(members, values, strict=True)
     ]
-    present = [xp.any(offered & member, axis=-1, keepdims=True) for member in members]
-    outer = softmax(xp.concat([v for v, _ in parts], axis=-1), where=xp.concat(present, axis=-1))
+    outer = softmax(xp.concat([v for v, _ in parts], axis=-1))
     p = xp.zeros_like(x)
     for m, member in enumerate(members):
         p = xp.where(member & offered, parts[m][1] * outer[..., m : m + 1], p)

@@ -78,9 +78,8 @@ def entropy(p: Array, /, *, axis: Axis = -1) -> Array:
     if holds(xp.any(p < 0)):
         raise ValueError(f"probabilities must be 0 or more, got {float(xp.min(p[p < 0]))}")
     safe = xp.where(p == 0, 1.0, xp.where(p < 0, xp.nan, p))
-    # Minus inside the sum: the entropy of a certain outcome is 0, not -0.
-    total = accurate_sum(xp, -safe * xp.log(safe))[..., 0]
-    return rounded(xp, total + 0.0, dtype)
+    # The minus inside the sum, so that the entropy of a certain outcome is 0 and not -0.
+    return rounded(xp, accurate_sum(xp, -safe * xp.log(safe))[..., 0], dtype)
 
 
 class MaximumEntropy(NamedTuple):

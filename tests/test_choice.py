@@ -391,13 +391,15 @@ def test_the_contract_of_nested_logit_at_the_edges(library, value):
 
 
 def test_gradients_are_0_where_nothing_can_change():
-    t = torch.tensor([[0.0, -INF, 1.0], [-INF, 2.0, NAN]], dtype=torch.float64, requires_grad=True)
-    mask = torch.tensor([[True, True, True], [True, True, False]])
+    rows = [[0.0, -INF, 1.0], [-INF, 2.0, NAN], [0.0, 1.0, NAN]]
+    t = torch.tensor(rows, dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[True, True, True], [True, True, False], [False, False, False]])
     for value in (0.0, 0.5):
         t.grad = None
         nested_logit(t, [[0], [1, 2]], dissimilarity=value, where=mask)[:, 1].sum().backward()
         assert bool(torch.isfinite(t.grad).all())
         assert t.grad[0, 1] == t.grad[1, 0] == t.grad[1, 2] == 0
+        assert not t.grad[2].any()
     u = torch.tensor([NAN, 1.0, 3.0], dtype=torch.float64, requires_grad=True)
     matching_law(u, where=torch.tensor([False, True, True]))[1].backward()
     np.testing.assert_allclose(u.grad, [0, 3 / 16, -1 / 16])
@@ -538,6 +540,12 @@ def test_the_ratio_rule_alone_does_not_see_what_axiom_1_forbids():
     # From three nobody takes a, from two everybody: no ratio has a denominator on both lists.
     witness = luce_witness({("a", "b"): (F(1), F(0)), ("a", "b", "c"): (F(0), F(1, 2), F(1, 2))})
     assert (witness.axiom, witness.alternative) == (1, "a")
+
+
+def test_sets_that_differ_by_several_alternatives_are_compared():
+    quarters = {("a", "b"): (F(1, 3), F(2, 3)), ("a", "b", "c", "d"): (F(1, 4),) * 4}
+    witness = luce_witness(quarters)
+    assert (witness.axiom, witness.left, witness.right) == (2, F(1, 4), F(1, 6))
 
 
 def test_an_alternative_that_is_never_chosen_has_utility_0():
