@@ -133,7 +133,8 @@ def mellowmax(
     if scale == 0:
         mean = xp.where(near, mean, -xp.inf)
     mean = xp.where(usable, mean, s.maximum)
-    return rounded(xp, s.sign * xp.where(s.count > 0, mean, xp.nan)[..., 0], s.dtype)
+    mean = s.sign * xp.where(s.count > 0, mean, xp.nan)[..., 0] + 0.0  # 0, not -0
+    return rounded(xp, mean, s.dtype)
 
 
 class _Setup(NamedTuple):

@@ -338,6 +338,21 @@ def test_no_scale_and_no_score_is_too_large(quick_library, dtype):
         np.testing.assert_allclose(to_numpy(p), scipy.special.softmax([1, -1]), rtol=1e-6)
 
 
+def test_at_an_infinite_scale_the_smallest_difference_decides(quick_library):
+    x = quick_library([5e-324, 0.0, 1e-323])
+    np.testing.assert_array_equal(to_numpy(smooth_argmax(x, alpha=INF)), [0, 0, 1])
+    np.testing.assert_array_equal(to_numpy(smooth_argmax(x, alpha=-INF)), [0, 1, 0])
+
+
+def test_rounds_of_soft_top_k_follow_the_contract_of_softmax(quick_library):
+    rows = [[NAN, 1, 0], [INF, 1, 0], [INF, INF, -INF], [-INF, -INF, -INF], [-INF, 1, -INF]]
+    with np.errstate(all="raise", under="ignore"):
+        for alpha in (2, INF):
+            chosen = to_numpy(soft_top_k(quick_library(rows), 2, alpha=alpha))
+            np.testing.assert_array_equal(chosen[:, :4], np.full((2, 4, 3), NAN))
+            np.testing.assert_array_equal(chosen[:, 4], [[0, 1, 0], [NAN] * 3])
+
+
 def test_close_scores_far_from_0_keep_their_difference(quick_library):
     # 100 x is not exact here, 100 (x - m) is.
     x = [1e15, 1e15 + 0.125]
@@ -379,6 +394,9 @@ def test_gradients_through_infinite_and_excluded_scores_are_0():
         (slope,) = torch.autograd.grad(soft_top_k(x, 2, alpha=alpha, where=mask)[1, 1], x)
         assert torch.isfinite(slope).all()
         assert slope[0] == slope[3] == 0
+    tie = torch.tensor([2.0, 2.0, 1.0], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(smooth_argmax(tie, alpha=INF)[0], tie)
+    np.testing.assert_array_equal(slope, [0, 0, 0])
     logits = torch.tensor([[-INF, 0.0, 1.0]], dtype=torch.float64, requires_grad=True)
     soft_accuracy(logits, torch.tensor([0]), alpha=2).backward()
     np.testing.assert_array_equal(logits.grad, [[0, 0, 0]])

@@ -265,6 +265,13 @@ def test_errors_are_a_few_roundings_of_the_largest_score_at_any_scale(function, 
                 assert error <= 8 * unit * abs(x).max(), (n, spread, offset, alpha)
 
 
+def test_mellowmax_keeps_its_digits_where_one_of_many_scores_holds_nearly_all_of_the_sum():
+    x = np.append(np.full(9999, -40.0), 0.0)
+    with mpmath.workdps(DIGITS):
+        truth = mpmath.log((1 + 9999 * mpmath.exp(-40)) / 10000)
+    assert float(mellowmax(x)) == pytest.approx(float(truth), rel=1e-15)
+
+
 # --- edges
 
 
@@ -306,6 +313,8 @@ def test_no_scale_and_no_score_is_too_large(quick_library, function, dtype):
             assert float(got) == pytest.approx(3, rel=1e-6)
         assert abs(float(function(quick_library([big, -big], dtype), alpha=0))) <= big * 1e-6
         assert float(function(quick_library([big] * 3, dtype), alpha=0)) == big
+        low = float(function(quick_library([big] + [-big] * 3, dtype), alpha=0))
+        assert low == pytest.approx(-big / 2, rel=1e-6)
         assert float(function(quick_library([1e-40, 0.0], "float64"), alpha=0)) == 5e-41
 
 
@@ -325,6 +334,7 @@ def test_excluded_entries_count_as_absent_whatever_they_hold(quick_library, func
             got = to_numpy(function(x, alpha=alpha, where=mask))
             expected = function([2.0, 1.0, 2.5], alpha=alpha)
             np.testing.assert_array_equal(got, [expected, NAN])
+    assert not np.signbit(function([2.0, 0.0], alpha=-INF))  # 0, not -0
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
