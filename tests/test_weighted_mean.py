@@ -82,7 +82,7 @@ def test_the_error_against_the_maximum_is_at_most_lambert_w_over_alpha(quick_lib
     assert np.all(error <= largest * (1 + 1e-13) + 1e-14)
     worst = np.append(np.full(n - 1, -(1 + largest * alpha) / alpha), 0.0)
     error = -float(boltzmann_mean(quick_library(worst), alpha=alpha))
-    assert error == pytest.approx(largest, rel=1e-13)
+    assert error == pytest.approx(largest, rel=1e-13, abs=0)
 
 
 @pytest.mark.claim("prop-boltzmann-in-alpha")
@@ -167,7 +167,7 @@ def test_the_mean_of_0_and_x_is_pytorchs_silu_and_its_minimum_is_that_of_lambert
     ours = boltzmann_mean(torch.stack([torch.zeros_like(x), x], dim=-1))
     torch.testing.assert_close(ours, torch.nn.functional.silu(x), rtol=1e-14, atol=1e-15)
     lowest = torch.tensor(-1 - OMEGA, dtype=torch.float64)
-    assert float(torch.nn.functional.silu(lowest)) == pytest.approx(-OMEGA, rel=1e-15)
+    assert float(torch.nn.functional.silu(lowest)) == pytest.approx(-OMEGA, rel=1e-15, abs=0)
     assert ours.min() >= -OMEGA
     assert (torch.relu(x) - ours).max() <= OMEGA * (1 + 1e-15)
 
@@ -180,7 +180,7 @@ def test_the_mean_of_minus_x_and_x_is_x_tanh_alpha_x(quick_library, alpha):
     np.testing.assert_allclose(ours, x * np.tanh(alpha * x), rtol=1e-14, atol=1e-15)
     assert (abs(x) - ours).max() <= OMEGA / alpha * (1 + 1e-14)
     worst = (1 + OMEGA) / (2 * alpha)
-    assert worst - worst * np.tanh(alpha * worst) == pytest.approx(OMEGA / alpha, rel=1e-14)
+    assert worst - worst * np.tanh(alpha * worst) == pytest.approx(OMEGA / alpha, rel=1e-14, abs=0)
 
 
 @pytest.mark.claim("prop-boltzmann-monotone")
@@ -205,7 +205,7 @@ def test_the_boltzmann_mean_does_bring_vectors_further_apart(quick_library):
 def test_mellowmax_is_the_average_of_boltzmann_means_over_the_scales_up_to_its_own(alpha):
     x = np.array([0.3, -1.2, 2.0])
     total, _ = scipy.integrate.quad(lambda b: float(boltzmann_mean(x, alpha=b)), 0, alpha)
-    assert float(mellowmax(x, alpha=alpha)) == pytest.approx(total / alpha, rel=1e-12)
+    assert float(mellowmax(x, alpha=alpha)) == pytest.approx(total / alpha, rel=1e-12, abs=0)
 
 
 @pytest.mark.claim("prop-boltzmann-gradient")
@@ -217,7 +217,7 @@ def test_the_gradient_of_the_boltzmann_mean_is_p_times_1_plus_alpha_times_the_le
         p = torch.softmax(alpha * x, 0).detach()
         expected = p * (1 + alpha * (x - p @ x)).detach()
         np.testing.assert_allclose(slope, expected, rtol=1e-12, atol=1e-15)
-        assert float(slope.sum()) == pytest.approx(1, rel=1e-14)
+        assert float(slope.sum()) == pytest.approx(1, rel=1e-14, abs=0)
 
 
 @pytest.mark.claim("thm-mellowmax-nonexpansion")
@@ -269,7 +269,7 @@ def test_mellowmax_keeps_its_digits_where_one_of_many_scores_holds_nearly_all_of
     x = np.append(np.full(9999, -40.0), 0.0)
     with mpmath.workdps(DIGITS):
         truth = mpmath.log((1 + 9999 * mpmath.exp(-40)) / 10000)
-    assert float(mellowmax(x)) == pytest.approx(float(truth), rel=1e-15)
+    assert float(mellowmax(x)) == pytest.approx(float(truth), rel=1e-15, abs=0)
 
 
 # --- edges
@@ -427,7 +427,7 @@ def test_the_boltzmann_mean_and_the_entropy_make_up_logsumexp(n):
 @pytest.mark.claim("thm-boltzmann-error")
 def test_the_largest_error_is_lambert_w():
     assert proofs.largest_error_residual().is_zero_matrix
-    assert float(proofs.largest_error(2)) == pytest.approx(OMEGA, rel=1e-15)
+    assert float(proofs.largest_error(2)) == pytest.approx(OMEGA, rel=1e-15, abs=0)
 
 
 @pytest.mark.claim("cor-silu")
