@@ -6,7 +6,9 @@ from copy import deepcopy
 from pathlib import Path
 from textwrap import dedent
 
+import matplotlib
 import nbformat
+import numpy as np
 import pytest
 import sphinxcontrib.katex
 from ledger import prose
@@ -118,9 +120,11 @@ def test_the_code_in_solutions_prints_what_it_says(stem, capsys):
     assert blocks
     for block in blocks:
         names = {}
-        exec(code_cells(stem)[0].source, names)
-        capsys.readouterr()
-        exec(dedent(block), names)
+        # What the imports set, the format of numbers and the style of pictures, is put back.
+        with np.printoptions(), matplotlib.rc_context():
+            exec(code_cells(stem)[0].source, names)
+            capsys.readouterr()
+            exec(dedent(block), names)
         said = capsys.readouterr().out.splitlines()
         assert said == re.findall(r"^ *print\(.*\)  +# (.*)$", block, re.M), block
 
