@@ -226,7 +226,13 @@ def _balance(xp: ModuleType, z: Array, inside: Array) -> Array:
         step, b = xp.abs(following - b), following
         if holds(xp.all(step <= small)):
             break
-    return b
+    # The logarithms lose a score at the mean, whose z is 0, and with it its part of the
+    # derivatives. Two plain Newton steps, which hardly move b, bring both derivatives back.
+    for _ in range(2):
+        terms = xp.exp(b * z - xp.max(b * z, axis=-1, keepdims=True))
+        rise = xp.sum(z * z * terms, axis=-1, keepdims=True)
+        b = b - xp.sum(z * terms, axis=-1, keepdims=True) / xp.where(rise > 0, rise, xp.inf)
+    return xp.where(inside, b, 0.0)
 
 
 def _pulls(xp: ModuleType, b: Array, z: Array, sizes: Array) -> tuple[Array, Array]:

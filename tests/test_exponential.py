@@ -144,6 +144,17 @@ def test_the_scale_is_the_price_of_the_mean(x, share):
     np.testing.assert_allclose(mean.grad, -alpha.detach(), rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.claim("prop-price")
+def test_a_score_at_the_mean_has_its_part_in_the_derivatives():
+    x = torch.tensor([0.0, 0.0, 1.25, 2.5], dtype=torch.float64, requires_grad=True)
+    mean = torch.tensor(1.25, dtype=torch.float64, requires_grad=True)
+    for result in (0, 1):
+        assert torch.autograd.gradcheck(lambda x, m, k=result: maximum_entropy(x, m)[k], (x, mean))
+        assert torch.autograd.gradgradcheck(
+            lambda x, m, k=result: maximum_entropy(x, m)[k], (x, mean)
+        )
+
+
 @pytest.mark.claim("prop-scale-bounds")
 @given(scores, inner)
 def test_the_scale_lies_between_its_bounds(x, share):
