@@ -190,6 +190,17 @@ def test_every_chapter_is_in_the_menu_and_can_be_downloaded(sources):
         assert (SITE / notebook).read_bytes() == stored.read_bytes(), "run `make book`"
 
 
+def test_chapters_lead_to_the_glossary_and_it_speaks_three_languages(sources):
+    entries = {link for page in CHAPTERS for link in sources[page].links if "#term-" in link}
+    assert {"glossary.html#term-score", "glossary.html#term-Jacobian"} <= entries
+    for page in CHAPTERS:
+        links = [link for link in sources[page].links if "#term-" in link]
+        assert len(links) >= 3, page
+    glossary = (SITE / "book/glossary.html").read_text(encoding="utf-8")
+    entries = glossary.count("<dd>")
+    assert entries == glossary.count('lang="vi"') == glossary.count('lang="zh"') > 30
+
+
 def test_search_finds_the_jacobian(browser, address):
     tab = browser.new_page(viewport=DESKTOP)
     tab.goto(address + "book/intro.html")
