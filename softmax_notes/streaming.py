@@ -19,15 +19,33 @@ Of s the code keeps :math:`r = s - 1`, all but the term of the maximum itself, a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import reduce
 from types import ModuleType
 from typing import NamedTuple
 
 from array_api_compat import array_namespace, device
 
-from softmax_notes._arrays import Array, as_arrays, floating, two_sum, working
+from softmax_notes._arrays import Array, as_arrays, floating, like, rounded, two_sum, working
 from softmax_notes.definition import _exponentials, _reach
 
-__all__ = ["State", "identity", "log_total", "mean", "merge", "summarize", "update"]
+__all__ = [
+    "Loss",
+    "State",
+    "fold",
+    "identity",
+    "log_softmax_of",
+    "log_total",
+    "loss",
+    "mean",
+    "merge",
+    "merge_losses",
+    "softmax_chunks",
+    "softmax_of",
+    "summarize",
+    "summarize_loss",
+    "update",
+]
 
 
 class State(NamedTuple):
@@ -297,6 +315,278 @@ def mean(state: State, /) -> Array:
     return xp.where(usable, state.weighted / total, xp.nan)
 
 
+def fold(chunks: Iterable[Array], /) -> State:
+    """Read chunks of scores once, in order, and sum them up.
+
+    Parameters
+    ----------
+    chunks : iterable of arrays, shape (..., k)
+        A list, a generator, a file that is read piece by piece: one chunk at a time is held.
+        The chunks may differ in k, in nothing else.
+
+    Returns
+    -------
+    State
+        What has been seen when the chunks end.
+
+    Raises
+    ------
+    TypeError
+        If a chunk is no array of real numbers, or libraries are mixed.
+    ValueError
+        If there is no chunk at all: not even the shape of the batch is known then.
+
+    Examples
+    --------
+    >>> from softmax_notes.streaming import fold, log_total
+    >>> state = fold([float(k)] for k in range(1000))
+    >>> print(round(float(log_total(state)), 4))
+    999.4587
+    """
+    rest = iter(chunks)
+    first = next(rest, None)
+    if first is None:
+        raise ValueError("at least one chunk is needed; it may be empty, of shape (..., 0)")
+    return reduce(update, rest, summarize(first))
+
+
+def softmax_of(x: Array, state: State, /) -> Array:
+    """Give the probabilities of some of the scores that a state has seen.
+
+    Parameters
+    ----------
+    x : array, shape (..., k)
+        A chunk of the scores.
+    state : State
+        Of all scores, with arrays of shape (...).
+
+    Returns
+    -------
+    array, shape (..., k)
+        e^(x - m) / s, in the dtype of x; NaN where the maximum is no number.
+
+    Raises
+    ------
+    TypeError
+        If x is no array of real numbers.
+
+    Examples
+    --------
+    >>> from softmax_notes.streaming import softmax_of, summarize
+    >>> state = summarize([2.0, 1.0, 0.0])
+    >>> softmax_of([0.0], state).round(4)
+    array([0.09])
+    """
+    xp, x, dtype = _scores(x)
+    maximum = state.maximum[..., None]
+    p = _decay(xp, x, maximum) / _number(xp, maximum, state.total[..., None])
+    return rounded(xp, p, dtype)
+
+
+def log_softmax_of(x: Array, state: State, /) -> Array:
+    """Give the logarithms of the probabilities of some of the scores that a state has seen.
+
+    Parameters
+    ----------
+    x : array, shape (..., k)
+        A chunk of the scores.
+    state : State
+        Of all scores, with arrays of shape (...).
+
+    Returns
+    -------
+    array, shape (..., k)
+        (x - m) - log1p(r), in the dtype of x; NaN where the maximum is no number.
+
+    Raises
+    ------
+    TypeError
+        If x is no array of real numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from softmax_notes.streaming import log_softmax_of, summarize
+    >>> x = np.array([18.0, 0.0], dtype=np.float32)
+    >>> print(f"{log_softmax_of(x, summarize(x))[0]:.4g}")
+    -1.523e-08
+    """
+    xp, x, dtype = _scores(x)
+    maximum = state.maximum[..., None]
+    log_s = xp.log1p(_number(xp, maximum, state.rest[..., None]))
+    return rounded(xp, -_gap(xp, x, maximum) - log_s, dtype)
+
+
+def softmax_chunks(chunks: Iterable[Array] | Callable[[], Iterable[Array]], /) -> Iterator[Array]:
+    """Yield softmax chunk by chunk: one pass to sum up, a second to write.
+
+    Parameters
+    ----------
+    chunks : sequence of arrays, or a function that starts reading them
+        Scores of shape (..., k), which are read twice. A generator can be read only once:
+        pass the function that makes it.
+
+    Yields
+    ------
+    array, shape (..., k)
+        The probabilities of one chunk. Over all chunks they sum to 1.
+
+    Raises
+    ------
+    TypeError
+        If chunks can be read only once.
+    ValueError
+        If there is no chunk.
+
+    Notes
+    -----
+    A pass is saved if each chunk is normalized as it comes and corrected later, but what is
+    corrected later has to be read again. See the chapter ``streaming``.
+
+    Examples
+    --------
+    >>> from softmax_notes.streaming import softmax_chunks
+    >>> [p.round(4).tolist() for p in softmax_chunks([[2.0], [1.0, 0.0]])]
+    [[0.6652], [0.2447, 0.09]]
+    """
+    if isinstance(chunks, Iterator):
+        raise TypeError(
+            "softmax reads its chunks twice, and an iterator is used up after the first time; "
+            "pass a sequence, or a function that returns a new iterator"
+        )
+    read = chunks if callable(chunks) else lambda: chunks
+    state = fold(read())
+    return (softmax_of(chunk, state) for chunk in read())
+
+
+class Loss(NamedTuple):
+    r"""What has been seen of scores and of the target: enough for cross-entropy.
+
+    Class c has the amount :math:`a_c` of target, as in `cross_entropy`. The gap is added to
+    where the other parts of a state are multiplied: if m rises, it grows by the rise for each
+    unit of target.
+
+    Attributes
+    ----------
+    state : State
+        Of the scores.
+    amount : array, shape (...)
+        A, the sum of the amounts.
+    gap : array, shape (...)
+        The sum of a (m - x) over the classes.
+
+    Examples
+    --------
+    >>> from softmax_notes.streaming import summarize_loss
+    >>> seen = summarize_loss([2.0, 1.0, 0.0], [0.0, 1.0, 0.0])
+    >>> float(seen.gap), float(seen.amount)
+    (1.0, 1.0)
+    """
+
+    state: State
+    amount: Array
+    gap: Array
+
+
+def summarize_loss(x: Array, amount: Array, /) -> Loss:
+    """Sum up one chunk of scores and the target in it.
+
+    Parameters
+    ----------
+    x : array, shape (..., k)
+        Scores, as in `summarize`.
+    amount : array, shape (..., k)
+        How much of the target each class has: 1 and 0 for a class index, or probabilities.
+
+    Returns
+    -------
+    Loss
+        Arrays of shape (...).
+
+    Raises
+    ------
+    TypeError
+        If an argument is no array of real numbers, or libraries are mixed.
+    ValueError
+        If amount does not match x.
+
+    Notes
+    -----
+    See the chapter ``streaming``, claim ``prop-loss-monoid``.
+
+    Examples
+    --------
+    >>> from softmax_notes.streaming import loss, summarize_loss
+    >>> round(float(loss(summarize_loss([2.0, 1.0, 0.0], [0.0, 1.0, 0.0]))), 4)
+    1.4076
+    """
+    xp, (x, amount) = as_arrays(x, amount)
+    _, x, _ = _scores(x)
+    amount = like(xp, xp.astype(amount, x.dtype), x, name="amount")
+    state = summarize(x)
+    distance = _gap(xp, x, state.maximum[..., None])
+    # A class without target adds 0, also one of probability 0: not 0 · inf.
+    gap = xp.sum(amount * xp.where(amount == 0, 0.0, distance), axis=-1)
+    usable = xp.isfinite(state.maximum)
+    return Loss(state, xp.sum(amount, axis=-1), xp.where(usable, gap, 0.0))
+
+
+def merge_losses(a: Loss, b: Loss, /) -> Loss:
+    """Join what has been seen of two sets of classes of the same rows.
+
+    Parameters
+    ----------
+    a, b : Loss
+        Of one shape, library and dtype.
+
+    Returns
+    -------
+    Loss
+        The same to the last bit for (a, b) and (b, a).
+
+    Notes
+    -----
+    See the chapter ``streaming``, claim ``prop-loss-monoid``.
+
+    Examples
+    --------
+    >>> from softmax_notes.streaming import loss, merge_losses, summarize_loss
+    >>> a, b = summarize_loss([2.0], [0.0]), summarize_loss([1.0, 0.0], [1.0, 0.0])
+    >>> round(float(loss(merge_losses(a, b))), 4)
+    1.4076
+    """
+    state = merge(a.state, b.state)
+    xp = array_namespace(state.maximum)
+    left, right = (_raised(xp, seen, state.maximum) for seen in (a, b))
+    return Loss(state, a.amount + b.amount, left + right)
+
+
+def loss(seen: Loss, /) -> Array:
+    """Give the cross-entropy of the softmax of all scores seen: gap + A log1p(r).
+
+    Parameters
+    ----------
+    seen : Loss
+        What has been seen of scores and target.
+
+    Returns
+    -------
+    array, shape (...)
+        The loss of each row: +inf where a class of the target has probability 0, NaN where the
+        maximum is no number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from softmax_notes.streaming import loss, summarize_loss
+    >>> seen = summarize_loss(np.array([18.0, 0.0], dtype=np.float32), np.array([1, 0]))
+    >>> print(f"{loss(seen):.4g}")
+    1.523e-08
+    """
+    xp = array_namespace(seen.gap)
+    return seen.gap + seen.amount * xp.log1p(_number(xp, seen.state.maximum, seen.state.rest))
+
+
 def _state(xp: ModuleType, maximum: Array, rest: Array, weighted: Array | None) -> State:
     """Give states without a finite maximum one form, in which infinities cannot spread."""
     usable = xp.isfinite(maximum)
@@ -313,3 +603,30 @@ def _decay(xp: ModuleType, x: Array, maximum: Array) -> Array:
     far = x < shift - _reach(xp, x.dtype)
     difference, lost = two_sum(xp.where(far, shift, x), -shift)
     return xp.where(far, 0.0, xp.exp(difference) * (1 + lost))
+
+
+def _raised(xp: ModuleType, seen: Loss, maximum: Array) -> Array:
+    """Give the gap as it is below a maximum that is not lower: larger by A times the rise."""
+    rise = _gap(xp, seen.state.maximum, maximum)
+    raised = seen.gap + seen.amount * xp.where(seen.amount == 0, 0.0, rise)
+    return xp.where(xp.isfinite(maximum), raised, 0.0)
+
+
+def _gap(xp: ModuleType, x: Array, maximum: Array) -> Array:
+    """Compute maximum - x, +inf past the largest number; NaN where the maximum is no number."""
+    shift = _number(xp, maximum, maximum)
+    # Below this the difference is past the largest number.
+    lowest = xp.maximum(shift, xp.zeros_like(shift)) - float(xp.finfo(x.dtype).max)
+    return shift - xp.where(x < lowest, -xp.inf, xp.where(xp.isfinite(shift), x, 0.0))
+
+
+def _number(xp: ModuleType, maximum: Array, y: Array) -> Array:
+    """Give y where the maximum is a number, and NaN elsewhere."""
+    return xp.where(xp.isfinite(maximum), y, xp.nan)
+
+
+def _scores(x: Array) -> tuple[ModuleType, Array, object]:
+    """Bring scores to the precision the arithmetic is done in, and name their own dtype."""
+    xp, (x,) = as_arrays(x)
+    x = floating(xp, x)
+    return xp, working(xp, x), x.dtype
