@@ -16,3 +16,8 @@ window.addEventListener("resize", reach);
 // Roles and labels that the generators write and that say less than the page itself does.
 document.querySelectorAll("summary[aria-label]").forEach((e) => e.removeAttribute("aria-label"));
 document.querySelectorAll(".citation-list, .citation").forEach((e) => e.removeAttribute("role"));
+
+// The buttons of the theme whose handlers stood in attributes, which the policy forbids.
+const onClick = (name, action) => document.querySelector(name)?.addEventListener("click", action);
+onClick(".btn-download-pdf-button", () => window.print());
+onClick(".btn-fullscreen-button", () => window.toggleFullScreen());
