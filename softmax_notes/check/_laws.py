@@ -8,6 +8,7 @@ tests call the same functions with arguments of their own.
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -16,8 +17,8 @@ import mpmath
 import numpy as np
 from hypothesis import strategies as st
 
-from softmax_notes.check import _draws
-from softmax_notes.check._subject import Arg, Broken, Subject, close, shown
+from softmax_notes.check import _draws, _exact
+from softmax_notes.check._subject import ARGUMENTS, KINDS, Arg, Broken, Subject, close, shown
 
 Judge = Callable[..., None]
 
@@ -269,6 +270,144 @@ def product_sums_to_zero(f: Subject, p: Any, v: Any) -> None:
     sums = result.sum(axis=-1)
     scale = 4 * float(np.abs(_values(v)).max(initial=1))
     _equal(sums, np.zeros(sums.shape), 0, f.slack(p) * scale, "sums of the rows")
+
+
+# --- from the level robust on
+
+
+def same_dtype(f: Subject, *args: Any, **options: Any) -> None:
+    """Require: the dtype of the argument is kept, and the values are right in it."""
+    formula(f, *args, **options)
+    given, got = args[0].dtype, f.calls[-1].dtype
+    if got != given:
+        raise Broken("dtype", given, got)
+
+
+def unchanged(f: Subject, *args: Any, **options: Any) -> None:
+    """Require: the arguments are as they were."""
+    f(*args, **options)
+    names = ARGUMENTS[f.kind]
+    for name, before, now in zip(names, args, f.calls[-1].after, strict=True):
+        if not np.array_equal(np.asarray(_values(before), now.dtype), now, equal_nan=True):
+            raise Broken("changed", f"{name} = {shown(_values(before))}", f"{name} = {shown(now)}")
+
+
+# --- from the level production on
+
+
+def accurate(f: Subject, *args: Any, limit: float = 8.0, **options: Any) -> None:
+    """Require: errors of at most 8 units in the last place, 1 in 16 bits.
+
+    Below the smallest normal number an error of that number passes: libraries that flush
+    subnormal numbers to 0 have a law of their own. For logsumexp the unit is that of the result
+    or of the largest score, whichever is larger.
+    """
+    got, dtype = f(*args, **options), args[0].dtype
+    truth = np.asarray(f.exact(*args, **options), dtype=object)
+    form = _exact.FORMATS[dtype]
+    tiny = 2.0**form.lowest
+    scale = float(np.max(_values(args[0]), initial=0.0)) if f.kind == "logsumexp" else 0.0
+    worst, place = 0.0, 0
+    for i, (value, true) in enumerate(zip(np.ravel(got), truth.ravel(), strict=True)):
+        near = abs(float(value) - float(true)) <= tiny if abs(true) < 2 * tiny else False
+        against = max(abs(true), abs(scale))
+        error = 0.0 if near else _ulp(float(value), true, against, form)
+        if not error <= worst:
+            worst, place = error, i
+    if not worst <= limit:
+        what = f"result[{', '.join(map(str, np.unravel_index(place, truth.shape)))}]"
+        off = f"{worst:.4g}" if np.isfinite(worst) else "infinitely many"
+        raise Broken(
+            "digits",
+            f"{what} = {float(truth.ravel()[place]):.9g} to {limit:g} ULP",
+            f"{what} = {np.ravel(got)[place]:.9g}, off by {off} ULP",
+        )
+    if f.calls[-1].dtype != dtype:
+        raise Broken("dtype", dtype, f.calls[-1].dtype)
+
+
+def _ulp(value: float, true: Any, against: Any, form: Any) -> float:
+    """Measure an error in units in the last place of a number."""
+    with mpmath.workdps(_exact.DIGITS):
+        exponent = (
+            mpmath.frexp(against)[1] - 1 if against and mpmath.isfinite(against) else form.lowest
+        )
+        unit = mpmath.mpf(2) ** (max(exponent, form.lowest) - form.bits)
+        if not mpmath.isfinite(true) or abs(true) >= form.largest + unit / 2:
+            return 0.0 if np.isinf(value) and (value > 0) == (true > 0) else math.inf
+        return float(abs(mpmath.mpf(value) - true) / unit) if np.isfinite(value) else math.inf
+
+
+def subnormal(f: Subject, *args: Any, **options: Any) -> None:
+    """Require: results below the smallest normal number are not flushed to 0."""
+    got, truth = f(*args, **options), np.asarray(f.exact(*args, **options), np.float64)
+    flushed = (np.asarray(got) == 0) & (truth != 0)
+    if np.any(flushed):
+        raise Broken("flushed", shown(truth), shown(got))
+
+
+def contract(f: Subject, *args: Any, expected: Any, **options: Any) -> None:
+    """Require: exactly what the contract says, NaN and infinities included."""
+    got = f(*args, **options)
+    _equal(got, np.asarray(expected, np.float64), f.slack(*args), f.slack(*args))
+
+
+def promoted(f: Subject, *args: Any, **options: Any) -> None:
+    """Require: integers are promoted before any subtraction, or refused with an error."""
+    try:
+        f(*args, **options)
+    except Broken as broken:
+        if broken.sort == "exception":
+            return
+        raise
+    f.calls.pop()
+    _equal_loosely(f, *args, **options)
+
+
+def _equal_loosely(f: Subject, *args: Any, **options: Any) -> None:
+    """Compare to float32: a library's default dtype may be that."""
+    expected = np.asarray(f.exact(*args, **options), np.float64)
+    _equal(f(*args, **options), expected, 1e-5, 1e-6)
+
+
+def refused(f: Subject, *args: Any, **options: Any) -> None:
+    """Require: an error, and no answer to a question that makes no sense."""
+    try:
+        result = f(*args, **options)
+    except Broken as broken:
+        if broken.sort == "exception":
+            return
+        if broken.sort == "shape" or broken.sort == "type":
+            raise Broken("accepted", "an error", broken.got) from None
+        raise
+    raise Broken("accepted", "an error", shown(result))
+
+
+def keeps_digits_beside_a_constant(f: Subject, p: Any, v: Any, c: float) -> None:
+    """Require: a large constant added to the direction does no harm, for J maps it to 0."""
+    moved = Arg(_values(v) + c, v.dtype)
+    got = np.asarray(f(p, moved), np.float64)
+    truth = np.asarray(f.exact(p, moved), np.float64)
+    bound = 64 * f.unit(p) * _values(p) * np.ptp(_values(v), axis=-1, keepdims=True)
+    if not np.all(np.abs(got - truth) <= bound + f.unit(p) ** 2 * 100 * abs(c)):
+        raise Broken("digits", shown(truth), shown(got))
+
+
+def without_a_matrix(f: Subject, n: int) -> None:
+    """Require: memory for a few vectors, and not for n² numbers."""
+    p = Arg(np.full(n, 1 / n), expression=f"np.full({n}, 1 / {n})")
+    v = Arg(np.eye(1, n)[0], expression=f"np.eye(1, {n})[0]")
+    tracing = tracemalloc.is_tracing()
+    if not tracing:
+        tracemalloc.start()
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    f(p, v)
+    peak = (tracemalloc.get_traced_memory()[1] - before) / p.values.nbytes
+    if not tracing:
+        tracemalloc.stop()
+    if peak > 100:
+        raise Broken("memory", "memory for a few vectors", f"memory for {peak:.0f} vectors of {n}")
 
 
 # --- which law is asked of which kind, from which level on
@@ -607,4 +746,599 @@ _law(
     "The entries of the product sum to 0.",
     product_sums_to_zero,
     _arguments,
+)
+
+
+# --- robust
+
+OVERFLOW = "overflow#prop-overflow-shift"
+
+
+def _large(f: Subject, ndim: int | None) -> Any:
+    return _draws.plain(_draws.arguments(f, ndim, largest=2000))
+
+
+def _single(f: Subject, ndim: int | None) -> Any:
+    large = 100 if f.kind in SCORES or f.kind in LOSSES else 8
+    return _draws.plain(_draws.arguments(f, ndim, largest=large, dtype="float32"))
+
+
+def _axes(f: Subject, ndim: int | None) -> Any:
+    """Draw every axis of tables and more; only for functions of which that is asked."""
+    if f.kind not in SCORES and not f.accepts("axis"):
+        return None
+    among = [s for s in (*_draws.TABLES[:2], _draws.CUBES[0]) if ndim in (None, len(s))]
+    if not among:
+        return None
+    if f.kind in LOSSES:
+        given = (
+            _draws.scores(f, ndim, among=among)
+            .flatmap(_with_axis)
+            .flatmap(
+                lambda drawn: st.tuples(
+                    st.tuples(st.just(drawn[0]), _draws.targets(drawn[0], drawn[1])),
+                    st.just(drawn[1]),
+                )
+            )
+        )
+    elif f.kind in SCORES:
+        given = (
+            _draws.scores(f, ndim, among=among)
+            .flatmap(_with_axis)
+            .map(lambda drawn: ((drawn[0],), drawn[1]))
+        )
+    else:
+        given = _draws.arguments(f, ndim, among=among).flatmap(
+            lambda args: st.integers(-args[0].values.ndim, args[0].values.ndim - 1).map(
+                # Probabilities sum to 1 along the last axis: it is brought to where axis says.
+                lambda axis: (
+                    tuple(Arg(np.moveaxis(a.values, -1, axis), a.dtype) for a in args),
+                    axis,
+                )
+            )
+        )
+    return given.map(lambda drawn: (drawn[0], {"axis": drawn[1]}))
+
+
+def _with_axis(x: Arg) -> Any:
+    return st.tuples(st.just(x), st.integers(-x.values.ndim, x.values.ndim - 1))
+
+
+def _batches(f: Subject, ndim: int | None) -> Any:
+    among = [s for s in (*_draws.TABLES[:4], *_draws.CUBES) if ndim in (None, len(s))]
+    return _draws.plain(_draws.arguments(f, ndim, among=among)) if among else None
+
+
+def _corners(f: Subject, ndim: int | None) -> Any:
+    if ndim not in (None, 1):
+        return None
+    ps = [[1.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]]
+    args = [(Arg(np.array(p)),) for p in ps]
+    if f.kind != "softmax_jacobian":
+        args = [(p, Arg(np.arange(1.0, len(p.values) + 1))) for (p,) in args]
+    return [(given, {}) for given in args]
+
+
+def _reductions(f: Subject, ndim: int | None) -> Any:
+    if not f.accepts("reduction"):
+        return None
+    # The gradient for "none" is that of the sum.
+    names = st.sampled_from(["sum", "none"])
+    return st.tuples(_draws.arguments(f, ndim), names.map(lambda name: {"reduction": name}))
+
+
+_law(
+    "large scores",
+    (*SCORES, *LOSSES),
+    "robust",
+    OVERFLOW,
+    "Scores of any size: nothing overflows.",
+    formula,
+    _large,
+)
+_law(
+    "corners",
+    ("softmax_jacobian", *PRODUCTS),
+    "robust",
+    "jacobian#prop-jacobian-corner",
+    "Probabilities of exactly 0 and 1.",
+    formula,
+    _corners,
+)
+_law(
+    "float32",
+    KINDS,
+    "robust",
+    OVERFLOW,
+    "float32 is kept, with values as exact as it allows.",
+    same_dtype,
+    _single,
+)
+_law(
+    "axis",
+    KINDS,
+    "robust",
+    "definition#thm-simplex",
+    "Any axis, counted from either end.",
+    formula,
+    _axes,
+)
+_law(
+    "batches",
+    (*SCORES, "softmax_jacobian", *PRODUCTS),
+    "robust",
+    "definition#thm-simplex",
+    "Rows of a batch of any shape are apart.",
+    formula,
+    _batches,
+)
+_law(
+    "reduction",
+    LOSSES,
+    "robust",
+    "cross_entropy#prop-mean-gradient",
+    'reduction="sum" and "none" do what they say.',
+    formula,
+    _reductions,
+)
+_law(
+    "no mutation",
+    KINDS,
+    "robust",
+    "",
+    "The arguments are left as they were.",
+    unchanged,
+    _arguments,
+)
+
+# --- production
+
+REFERENCE = "overflow#thm-overflow-softmax"
+_HARD = (  # scores made to hurt: NumPy code, the shortest first
+    "[18.0, 0.0]",
+    "[0.0, -0.1]",
+    "[0.0, -3.3, -7.7]",
+    "[1.0, 1.0000001, 0.9999999]",
+    "np.random.default_rng(0).normal(size=17) * 3",
+    "np.random.default_rng(1).uniform(-80, 0, size=100) + 999.9",
+    "np.random.default_rng(2).normal(size=30) - np.log(30)",
+    "np.random.default_rng(3).uniform(-60, -5, size=50).tolist() + [0.0]",
+    "np.random.default_rng(4).normal(size=9) * 1e30",
+    "np.resize([0.0, -3.3, -7.7], 20000)",
+)
+
+
+def _case(expression: str, dtype: str, f: Subject) -> Any:
+    """Make the arguments of an accuracy law from NumPy code."""
+    values = np.asarray(eval(expression, {"np": np}), np.float64)
+    short = expression if "np." in expression else ""
+    x = _rounded(values, dtype, f, short)
+    if f.kind not in LOSSES:
+        return (x,), {}
+    table = Arg(x.values[None], dtype, expression=f"[{short}]" if short else "")
+    return (table, Arg(np.array([int(np.argmax(x.values))]))), {}
+
+
+def _rounded(values: Any, dtype: str, f: Subject, expression: str = "") -> Arg:
+    """Round numbers to a dtype, as the library does."""
+    with f.library.context(), np.errstate(over="ignore"):
+        kept = f.library.to_numpy(f.library.make(values, dtype))
+    return Arg(kept, dtype, expression=expression)
+
+
+def _hard(f: Subject, ndim: int | None) -> Any:
+    if ndim not in (None, 1) and f.kind not in LOSSES:
+        return None
+    return [_case(e, dtype, f) for e in _HARD for dtype in ("float64", "float32")]
+
+
+def _sixteen_bits(f: Subject, ndim: int | None) -> Any:
+    dtypes = [d for d in ("float16", "bfloat16") if d in f.library.dtypes]
+    if ndim not in (None, 1) and f.kind not in LOSSES:
+        return None
+    if f.kind not in SCORES and f.kind not in LOSSES:
+        cases = [
+            ((Arg(np.array([0.6875, 0.1875, 0.125, 0.0]), dtype),), {"limit": 1.0})
+            for dtype in dtypes
+        ]
+        if f.kind in PRODUCTS:
+            v = np.array([3.0, -5.0, 100.0, 7.0])
+            cases = [((*given, Arg(v, given[0].dtype)), extra) for given, extra in cases]
+        return cases or None
+    hard = (
+        "[0.0, 1.0, 2.0]",
+        "[18.0, 0.0]",
+        "np.random.default_rng(0).normal(size=17) * 3",
+        "np.random.default_rng(1).normal(size=3000) * 3",
+        "np.zeros(20000)",
+    )
+    cases = [_case(e, dtype, f) for e in hard for dtype in dtypes]
+    return [(args, {"limit": 1.0}) for args, _ in cases] or None
+
+
+def _tiny(f: Subject, ndim: int | None) -> Any:
+    if ndim not in (None, 1) and f.kind not in LOSSES:
+        return None
+    if f.kind == "cross_entropy":
+        return [((Arg(np.array([[90.0, 0.0]], np.float32), "float32"), Arg(np.array([0]))), {})]
+    if f.kind == "cross_entropy_grad":
+        return [((Arg(np.array([[90.0, 0.0]], np.float32), "float32"), Arg(np.array([0]))), {})]
+    return [((Arg(np.array([0.0, -90.0], np.float32), "float32"),), {})]
+
+
+def _exact_corners(f: Subject, ndim: int | None) -> Any:
+    """Give probabilities that sum to 1 exactly, or next to a corner, in floating point."""
+    if ndim not in (None, 1):
+        return None
+    cases = []
+    for dtype, small in (("float64", 2.0**-40), ("float32", 2.0**-20)):
+        for p in (
+            [0.5, 0.25, 0.25],
+            [1 - small, small],
+            [1.0, small**3],
+            [small**3, 1.0, small**4],
+        ):
+            args = (Arg(np.array(p, dtype), dtype),)
+            if f.kind in PRODUCTS:
+                v = np.arange(len(p), 0, -1.0)
+                args = (*args, Arg(v.astype(dtype), dtype))
+            cases.append((args, {}))
+    return cases
+
+
+def _offsets(f: Subject, ndim: int | None) -> Any:
+    if ndim not in (None, 1):
+        return None
+    p, v = Arg(np.array([0.5, 0.25, 0.25])), Arg(np.array([1.0, 0.0, 3.0]))
+    single = (Arg(p.values, "float32"), Arg(v.values, "float32"))
+    return [((p, v, 2.0**40), {}), ((*single, 2.0**18), {})]
+
+
+def _integers(f: Subject, ndim: int | None) -> Any:
+    rows = {
+        "int8": [-128, 127, 127],
+        "uint8": [0, 255, 254],
+        "int64": [-3, 0, 2],
+        "bool": [False, True, True],
+    }
+    cases: list[Any] = []
+    for dtype, row in rows.items():
+        x = Arg(np.array([row, row[::-1]] if ndim == 2 or f.kind in LOSSES else row, dtype), dtype)
+        cases.append(((x, Arg(np.array([1, 0]))) if f.kind in LOSSES else (x,), {}))
+    return cases if ndim in (None, 1, 2) else None
+
+
+_NAN, _INF = math.nan, math.inf
+# scores, softmax, log_softmax, logsumexp: the contract of the book; each row stands beside [0, 0]
+_EDGES: dict[str, list[tuple[list[float], list[float], list[float], float]]] = {
+    "forbidden": [
+        ([-_INF, 0.0], [0.0, 1.0], [-_INF, 0.0], 0.0),
+        ([3.0, -_INF], [1.0, 0.0], [0.0, -_INF], 3.0),
+    ],
+    "nothing left": [([-_INF, -_INF], [_NAN] * 2, [_NAN] * 2, -_INF)],
+    "NaN": [
+        ([_NAN, 0.0], [_NAN] * 2, [_NAN] * 2, _NAN),
+        ([-_INF, _NAN], [_NAN] * 2, [_NAN] * 2, _NAN),
+    ],
+    "+infinity": [
+        ([_INF, 0.0], [_NAN] * 2, [_NAN] * 2, _INF),
+        ([_INF, -_INF], [_NAN] * 2, [_NAN] * 2, _INF),
+    ],
+}
+
+
+def _edge(name: str) -> Callable[[Subject, int | None], Any]:
+    def cases(f: Subject, ndim: int | None) -> Any:
+        place = SCORES.index(f.kind) + 1
+        calm = ([0.5, 0.5], [-math.log(2)] * 2, math.log(2))[place - 1]
+        found: list[Any] = []
+        for edge in _EDGES[name]:
+            if ndim in (None, 1):
+                found.append(((Arg(np.array(edge[0])),), {"expected": edge[place]}))
+            if ndim in (None, 2):
+                found.append(
+                    ((Arg(np.array([edge[0], [0.0, 0.0]])),), {"expected": [edge[place], calm]})
+                )
+        return found or None
+
+    return cases
+
+
+def _loss_edges(f: Subject, ndim: int | None) -> Any:
+    """Give rows with a forbidden class, as target or not, and a row of NaN."""
+
+    def case(x: Any, t: int, loss: float, grad: Any) -> Any:
+        expected = loss if f.kind == "cross_entropy" else [grad]
+        return (Arg(np.array([x])), Arg(np.array([t]))), {"expected": expected}
+
+    one = 1 / (1 + math.e)
+    return [
+        case([0.0, -_INF, 1.0], 0, math.log1p(math.e), [one - 1, 0.0, 1 - one]),
+        case([0.0, -_INF], 1, _INF, [1.0, -1.0]),
+        case([0.0, _NAN], 0, _NAN, [_NAN] * 2),
+    ]
+
+
+def _products_edges(f: Subject, ndim: int | None) -> Any:
+    if ndim not in (None, 2):
+        return None
+    p = Arg(np.array([[_NAN, _NAN], [0.5, 0.5]]))
+    half = [[0.25, -0.25], [-0.25, 0.25]]
+    if f.kind == "softmax_jacobian":
+        return [((p,), {"expected": [[[_NAN] * 2] * 2, half]})]
+    v = Arg(np.array([[1.0, 2.0], [1.0, 0.0]]))
+    return [((p, v), {"expected": [[_NAN] * 2, half[0]]})]
+
+
+def _empty(f: Subject, ndim: int | None) -> Any:
+    if ndim not in (None, 2):
+        return None
+    found: list[Any] = []
+    for shape in ((2, 0), (0, 3)):
+        x = Arg(np.empty(shape))
+        if f.kind in LOSSES:
+            if shape[0] == 0 and f.kind == "cross_entropy_grad":
+                found.append(((x, Arg(np.empty(0, np.int64))), {"expected": x.values}))
+            continue
+        expected = {
+            "logsumexp": np.full(shape[:1], -_INF),
+            "softmax_jacobian": np.empty((*shape, shape[-1])),
+        }.get(f.kind, x.values)
+        args = (x, Arg(np.empty(shape))) if f.kind in PRODUCTS else (x,)
+        found.append((args, {"expected": expected}))
+    return found or None
+
+
+def _layouts(f: Subject, ndim: int | None) -> Any:
+    if not f.library.layouts or ndim not in (None, 2):
+        return None
+    x = np.array([[0.25, -1.0, 2.0], [1.5, 0.0, -0.75]])
+    p = np.array([[0.125, 0.25, 0.625], [0.5, 0.4375, 0.0625]])
+    found: list[Any] = []
+    for layout in f.library.layouts:
+        first = Arg(x if f.kind in (*SCORES, *LOSSES) else p, layout=layout)
+        if layout == "broadcast":
+            first = Arg(np.broadcast_to(first.values[:1], first.values.shape), layout=layout)
+        second = [Arg(np.array([2, 0]))] if f.kind in LOSSES else []
+        second += (
+            [Arg(x, layout="plain" if layout == "broadcast" else layout)]
+            if f.kind in PRODUCTS
+            else []
+        )
+        found.append(((first, *second), {}))
+    return found
+
+
+def _masks(f: Subject, ndim: int | None) -> Any:
+    """Give entries that ``where`` excludes, holding anything; for functions that have it."""
+    if not f.accepts("where") or ndim not in (None, 1):
+        return None
+    found: list[Any] = []
+    for hidden in (5.0, _NAN, _INF):
+        for mask, edge in (([True, False], [1.0, 0.0]), ([False, False], [0.0, 0.0])):
+            kept = mask[0]
+            expected = {
+                "softmax": edge,
+                "log_softmax": [0.0 if kept else -_INF, -_INF],
+                "logsumexp": 2.0 if kept else -_INF,
+            }[f.kind]
+            x = Arg(np.array([2.0 if kept else hidden, hidden]))
+            where = Arg(np.array(mask), "bool")
+            found.append(((x,), {"where": where, "expected": expected}))
+    return found
+
+
+def _options(f: Subject, ndim: int | None) -> Any:
+    """Give weights, ignored targets and smoothing, as far as the function takes them."""
+    x = Arg(np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [-1.0, 0.5, 4.0]]))
+    options: list[dict[str, Any]] = []
+    if f.accepts("label_smoothing"):
+        options += [{"label_smoothing": 0.25}]
+    if f.accepts("weight"):
+        options += [{"weight": Arg(np.array([0.5, 1.0, 2.0]))}]
+    if f.accepts("ignore_index"):
+        options += [{"ignore_index": -100}]
+    if {"weight", "label_smoothing"} <= {k for o in options for k in o}:
+        options += [{"weight": Arg(np.array([0.5, 1.0, 2.0])), "label_smoothing": 0.25}]
+    cases = [
+        ((x, Arg(np.array([0, -100, 1] if "ignore_index" in o else [0, 2, 1]))), o) for o in options
+    ]
+    return cases or None
+
+
+def _bad_targets(f: Subject, ndim: int | None) -> Any:
+    x = Arg(np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0]]))
+    return [((x, Arg(np.array([0, wrong]))), {}) for wrong in (3, -1)]
+
+
+def _masked_arrays(f: Subject, ndim: int | None) -> Any:
+    return (
+        [((Arg(np.array([0.0, 1.0, 2.0]), layout="masked"),), {})]
+        if (f.library.name == "numpy" and ndim in (None, 1))
+        else None
+    )
+
+
+_law(
+    "accuracy",
+    (*SCORES, *LOSSES),
+    "production",
+    REFERENCE,
+    "At most 8 ULP off in float32 and float64, whatever the scores.",
+    accurate,
+    _hard,
+)
+_law(
+    "accuracy",
+    ("softmax_jacobian",),
+    "production",
+    "jacobian#prop-jacobian-corner",
+    "At most 8 ULP off in every entry, next to a corner too.",
+    accurate,
+    _exact_corners,
+)
+_law(
+    "accuracy",
+    PRODUCTS,
+    "production",
+    "jacobian#prop-jacobian-corner",
+    "At most 8 ULP off, next to a corner too.",
+    accurate,
+    _exact_corners,
+)
+_law(
+    "offset",
+    PRODUCTS,
+    "production",
+    "jacobian#prop-jacobian-symmetric",
+    "A large constant in the direction costs no digits.",
+    keeps_digits_beside_a_constant,
+    _offsets,
+)
+_law(
+    "no matrix",
+    PRODUCTS,
+    "production",
+    "jacobian#prop-jvp",
+    "Memory for vectors only.",
+    without_a_matrix,
+    lambda f, ndim: [((2000,), {})] if f.library.name == "numpy" and ndim in (None, 1) else None,
+)
+_law(
+    "16 bits",
+    KINDS,
+    "production",
+    "overflow#prop-overflow-stall",
+    "float16 and bfloat16 are kept; at most 1 ULP off, in long sums too.",
+    accurate,
+    _sixteen_bits,
+)
+_law(
+    "subnormal",
+    ("softmax", "log_softmax", "cross_entropy", "cross_entropy_grad"),
+    "production",
+    OVERFLOW,
+    "Results below the smallest normal number are kept.",
+    subnormal,
+    _tiny,
+)
+_law(
+    "integers",
+    (*SCORES, *LOSSES),
+    "production",
+    OVERFLOW,
+    "Integers are promoted before anything is subtracted, or refused.",
+    promoted,
+    _integers,
+)
+_law(
+    "forbidden",
+    SCORES,
+    "production",
+    "definition#thm-simplex",
+    "A score of −∞ is a class that cannot be.",
+    contract,
+    _edge("forbidden"),
+)
+_law(
+    "nothing left",
+    SCORES,
+    "production",
+    "definition#thm-simplex",
+    "All scores −∞: NaN, and −∞ for logsumexp; other rows untouched.",
+    contract,
+    _edge("nothing left"),
+)
+_law(
+    "NaN", SCORES, "production", "", "NaN makes its row NaN, and no other.", contract, _edge("NaN")
+)
+_law(
+    "+infinity",
+    SCORES,
+    "production",
+    "",
+    "+∞ makes its row NaN, and +∞ for logsumexp.",
+    contract,
+    _edge("+infinity"),
+)
+_law(
+    "edges",
+    LOSSES,
+    "production",
+    "cross_entropy#prop-loss-is-lse",
+    "Forbidden classes, targets of probability 0, NaN.",
+    contract,
+    _loss_edges,
+)
+_law(
+    "NaN",
+    ("softmax_jacobian", *PRODUCTS),
+    "production",
+    "",
+    "NaN stays in its slice.",
+    contract,
+    _products_edges,
+)
+_law(
+    "empty",
+    KINDS,
+    "production",
+    "",
+    "No scores, or no rows: empty results, and −∞ for logsumexp.",
+    contract,
+    _empty,
+)
+_law(
+    "layout",
+    KINDS,
+    "production",
+    "",
+    "Transposed, stepped, reversed and broadcast arrays are as good as any.",
+    formula,
+    _layouts,
+)
+_law(
+    "where",
+    SCORES,
+    "production",
+    "",
+    "What where excludes counts as absent, whatever it holds.",
+    contract,
+    _masks,
+)
+_law(
+    "options",
+    LOSSES,
+    "production",
+    "cross_entropy#prop-weighted-gradient",
+    "weight, ignore_index and label_smoothing, as PyTorch defines them.",
+    formula,
+    _options,
+)
+_law(
+    "targets",
+    LOSSES,
+    "production",
+    "",
+    "A class that does not exist is refused.",
+    refused,
+    _bad_targets,
+)
+_law(
+    "axis refused",
+    SCORES,
+    "production",
+    "",
+    "An axis that does not exist is refused.",
+    refused,
+    lambda f, ndim: [((Arg(np.array([0.0, 1.0])),), {"axis": 3})] if ndim in (None, 1) else None,
+)
+_law(
+    "masked arrays",
+    SCORES,
+    "production",
+    "",
+    "A masked array is refused, or its mask is kept.",
+    refused,
+    _masked_arrays,
 )
