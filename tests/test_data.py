@@ -210,6 +210,19 @@ def test_fashion_mnist_is_downloaded_once_and_then_read_from_its_folder(tmp_path
     assert len(server.requests) == 4
 
 
+def test_the_words_of_moby_dick_are_counted_and_in_order():
+    words, counts = data.load_word_counts()
+    assert len(words) == len(counts) == len(set(words)) == 17_079
+    assert counts.dtype == np.int64
+    rows = [(-count, word) for word, count in zip(words, counts.tolist(), strict=True)]
+    assert rows == sorted(rows)
+    assert counts.min() == 1
+    assert counts.sum() == 212_053
+    # What grep and wc count in the text; for "pequod" less its "pequod's".
+    found = dict(zip(words, counts.tolist(), strict=True))
+    assert [found[word] for word in ("the", "don't", "pequod", "pequod's")] == [14151, 119, 124, 49]
+
+
 # --- edges
 
 
