@@ -21,7 +21,9 @@ MODULES = sorted(
     for info in pkgutil.walk_packages(softmax_notes.__path__, "softmax_notes.")
     if "._" not in info.name
 )
-HELPERS = {"_arrays", "symbolic", "figures", "data"}
+HELPERS = {
+    "_arrays", "symbolic", "figures", "data", "huffman", "linear_cross_entropy", "sampled_softmax",
+}  # fmt: skip
 PROOFS = "softmax_notes.symbolic."  # one module a chapter; every proof takes n, at most
 HEAVY = {"dask", "jax", "matplotlib", "pooch", "scipy", "sklearn", "sympy", "torch", "tqdm"}
 
