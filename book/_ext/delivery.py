@@ -1,9 +1,12 @@
-"""What every page gets last: its icons, its security policy, its addresses.
+"""What every page gets last, so that it comes fast, and from this site alone.
 
-The theme draws its dozen icons with a script of half a megabyte (compressed); here a style
-sheet holds the few that are used. A Content-Security-Policy in each page allows this site
-alone, and names the few inline scripts of the theme by their hashes. Where the site's address
-is known (the environment variable SITE_URL), pages get a canonical address and the site a map.
+The theme draws its dozen icons with a script of half a megabyte (compressed); here a font
+holds the few that are used, inside the style sheet. A page's style sheets come as one file,
+its scripts wait until it is drawn, its fonts for formulas are fetched at once, and its
+pictures say how large they are before they come. A
+Content-Security-Policy allows this site alone, and names the few inline scripts of the theme
+by their hashes. Where the site's address is known (the environment variable SITE_URL), pages
+get a canonical address and the site a map.
 """
 
 from __future__ import annotations
@@ -13,35 +16,25 @@ import hashlib
 import os
 import re
 from html import escape
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from fontTools.subset import Options, Subsetter
+from fontTools.ttLib import TTFont
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-ICONS = "icons.css"
 ICON_SCRIPT = "scripts/fontawesome.js"
-# As the theme's script would: as large as the letters, and in their color.
-ICON_STYLE = """\
-i[class*="fa-"] {
-  display: inline-block;
-  width: var(--icon-width, 1em);
-  height: 1em;
-  vertical-align: -0.125em;
-  background: currentColor;
-  -webkit-mask: var(--icon) center / contain no-repeat;
-  mask: var(--icon) center / contain no-repeat;
-}
-i[class*="fa-"]::before {
-  content: none;
-}
-i.fa-lg {
-  font-size: 1.25em;
-  vertical-align: -0.2em;
-}
-"""
+ICON_FONT = "vendor/fontawesome/webfonts/fa-solid-900.ttf"
 AT_RUN_TIME = {"xmark"}  # what the theme's own scripts add to a page
 SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
+SHEET = re.compile(r'(<link\b(?=[^>]*rel="stylesheet")[^>]*href="([^":?]*)[^"]*"[^>]*>)')
+PICTURE = re.compile(r"<img [^>]*>")
+BUNDLE = "site-"  # style sheets in one file, by the hash of their names
+ICON_RULE = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"[^"]*"\}')
+ICON_FACE = re.compile(r"(@font-face\{[^}]*font-weight:900;src:)[^}]*\}")
+FORMULA_FONTS = ("KaTeX_Main-Regular", "KaTeX_Math-Italic")
 STYLE = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL)
 SEARCH_SCRIPTS = r"searchtools\.js|language_data\.js|searchindex\.js"
 VIEWPORT = "width=device-width, initial-scale=1"
@@ -68,43 +61,111 @@ def policy(page: str, more_scripts: str = "") -> str:
     Attributes `style` stay allowed: KaTeX places the parts of a formula with them.
     """
     return (
-        "default-src 'self'; img-src 'self' data:; font-src 'self'; object-src 'none'; "
+        "default-src 'self'; img-src 'self' data:; font-src 'self' data:; object-src 'none'; "
         "base-uri 'none'; form-action 'self'; "
         f"script-src 'self' {more_scripts} {hashes(SCRIPT, page)}; "
         f"style-src-elem 'self' {hashes(STYLE, page)}; style-src-attr 'unsafe-inline'"
     ).replace("  ", " ")
 
 
-def delivered(page: str, more_scripts: str = "") -> str:
-    """Rewrite one page: no icon script, no handlers in attributes, the policy first."""
+def delivered(page: str, folder: Path, more_scripts: str = "") -> str:
+    """Rewrite one page, which lies in folder."""
     page = re.sub(rf"\s*<(?:script|link)[^>]*{ICON_SCRIPT}[^>]*>(?:</script>)?", "", page)
     if 'id="search-results"' not in page:  # the other pages lead there with what is looked for
         page = re.sub(rf'\s*<script src="[^"]*({SEARCH_SCRIPTS})[^"]*"></script>', "", page)
+    page = re.sub(r'<i (?=class="[^"]*fa-)(?![^>]*aria-hidden)', '<i aria-hidden="true" ', page)
     page = re.sub(r'(<button\b[^>]*?) onclick="[^"]*"', r"\1", page)  # house.js adds them
     first, *more = re.split(
         r'\s*<meta name="viewport"[^>]*>', page
     )  # each extension writes its own
     page = f'{first}\n    <meta name="viewport" content="{VIEWPORT}" />{"".join(more)}'
+    page = one_style_sheet(scripts_that_wait(page), folder)
+    page = PICTURE.sub(lambda tag: sized(tag[0], folder), page)
     meta = f'{POLICY}{policy(page, more_scripts)}" />'
     return re.sub(r"(<head[^>]*>)", lambda head: f"{head[1]}\n    {meta}", page, count=1)
 
 
-def icon_sheet(script: str, names: set[str]) -> str:
-    """Take the named icons out of the theme's script, as masks in a style sheet."""
-    solid = script[script.index('"far"') :]  # the families in order: brands, regular, solid
-    rules = [ICON_STYLE]
-    for name in sorted(names):
-        found = re.search(rf'[{{,]"?{name}"?:\[(\d+),(\d+),\[[^\]]*\],"\w+","([^"]+)"', solid)
-        if found is None:
-            raise ValueError(f"the theme has no solid icon {name!r}")
-        width, height, path = found.groups()
-        svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}'>"
-        data = base64.b64encode(f"{svg}<path d='{path}'/></svg>".encode()).decode()
-        rules.append(
-            f'.fa-{name} {{ --icon: url("data:image/svg+xml;base64,{data}"); '
-            f"--icon-width: {int(width) / int(height):.4g}em; }}\n"
-        )
-    return "".join(rules)
+def scripts_that_wait(page: str) -> str:
+    """Let scripts run in their order, but after the page is drawn."""
+    page = re.sub(
+        r'<script (?![^>]*\b(?:defer|type="module"))([^>]*\bsrc=)', r"<script defer \1", page
+    )
+    return re.sub(r"<script>(?=DOCUMENTATION_OPTIONS\b)", '<script type="module">', page)
+
+
+def sized(tag: str, folder: Path) -> str:
+    """Give a picture the width and height that its file names: its place is then kept."""
+    path = folder / re.search(r'src="([^"?#]*)"', tag)[1]
+    if "width=" in tag or path.suffix != ".svg" or not path.exists():
+        return tag
+    box = re.search(
+        r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)"', path.read_text(encoding="utf-8")
+    )
+    width, height = (round(float(side) * 96 / 72) for side in box.groups())  # points to pixels
+    return tag.replace("<img ", f'<img width="{width}" height="{height}" ', 1)
+
+
+def one_style_sheet(page: str, folder: Path) -> str:
+    """Put one link in the place of all links to style sheets of this site."""
+    links = SHEET.findall(page)
+    if not links:  # the page that only leads to the first
+        return page
+    paths = [(folder / href).resolve() for _, href in links]
+    static = next(path for path in paths if path.parent.name == "_static").parent
+    names = [path.relative_to(static).as_posix() for path in paths]
+    digest = hashlib.sha256(" ".join(names).encode()).hexdigest()[:8]
+    bundle = static / f"{BUNDLE}{digest}.css"
+    if not bundle.exists():
+        bundle.write_text(f"/* {' '.join(names)} */", encoding="utf-8")
+    for tag, _ in links[1:]:
+        page = page.replace(tag, "", 1)
+    to_static = os.path.relpath(static, folder).replace(os.sep, "/")
+    lines = [f'<link rel="stylesheet" href="{to_static}/{bundle.name}" />']
+    if 'class="katex' in page:
+        lines += [
+            f'<link rel="preload" href="{to_static}/katex/fonts/{name}.woff2" as="font" '
+            'type="font/woff2" crossorigin />'
+            for name in FORMULA_FONTS
+        ]
+    return page.replace(links[0][0], "\n    ".join(lines), 1)
+
+
+def fill_bundles(static: Path, icons: set[str]) -> None:
+    """Write each bundle again from the sheets that its first line names."""
+
+    def used(rule: re.Match[str]) -> str:
+        names = {name.removesuffix(":before") for name in rule[1].replace(".fa-", "").split(",")}
+        return rule[0] if names & icons else ""
+
+    for bundle in static.glob(f"{BUNDLE}*.css"):
+        first = bundle.read_text(encoding="utf-8").partition("\n")[0]
+        sheets = [sheet(static / name, static) for name in first.strip("/* ").split()]
+        text = ICON_RULE.sub(used, "\n".join([first, *sheets]))
+        font = f"url({icon_font(static / ICON_FONT, text)})"
+        bundle.write_text(ICON_FACE.sub(rf'\1{font} format("woff")}}', text), encoding="utf-8")
+
+
+def sheet(path: Path, static: Path) -> str:
+    """Read a style sheet with what it imports, as it must read from the folder static."""
+    text = path.read_text(encoding="utf-8").removeprefix('@charset "UTF-8";')
+    place = path.parent.relative_to(static).as_posix()
+    text = re.sub(r"url\((['\"]?)(?!['\"]|data:|#|/|https?:)", rf"url(\1{place}/", text)
+    imported = re.compile(r"""@import\s*["']([^"']+)["'];""")
+    text = imported.sub(lambda found: sheet((path.parent / found[1]).resolve(), static), text)
+    return f"/* {path.name} */\n{text}"
+
+
+def icon_font(path: Path, text: str) -> str:
+    """Cut the theme's font of icons down to those that a style sheet names, as a data URL."""
+    codes = {int(code, 16) for code in re.findall(r"\\([ef][0-9a-f]{3})\b", text)}
+    codes |= {ord(letter) for letter in re.findall("[\ue000-\uf8ff]", text)}
+    font = TTFont(path, recalcTimestamp=False)
+    cut = Subsetter(Options(layout_features=[], notdef_outline=False))
+    cut.populate(unicodes=codes)
+    cut.subset(font)
+    font.flavor = "woff"
+    font.save(file := BytesIO())
+    return f"data:font/woff;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def deliver(app: Sphinx, exception: Exception | None) -> None:
@@ -113,18 +174,16 @@ def deliver(app: Sphinx, exception: Exception | None) -> None:
         return
     site = Path(app.outdir)
     paths = [path for path in site.rglob("*.html") if "_static" not in path.parts]
-    names = set(AT_RUN_TIME)
+    icons = set(AT_RUN_TIME)
     for path in paths:
         page = path.read_text(encoding="utf-8")
         for classes in re.findall(r'<i class="([^"]*)"', page):
-            names |= {n[3:] for n in classes.split() if n.startswith("fa-")} - {"solid", "lg"}
+            icons |= {n[3:] for n in classes.split() if n.startswith("fa-")} - {"solid", "lg"}
         if POLICY not in page:
             docname = path.relative_to(site).with_suffix("").as_posix()
             more = app.env.metadata.get(docname, {}).get("script-src", "")
-            path.write_text(delivered(page, more), encoding="utf-8")
-    script = site / "_static" / ICON_SCRIPT
-    sheet = icon_sheet(script.read_text(encoding="utf-8"), names)
-    (site / "_static" / ICONS).write_text(sheet, encoding="utf-8")
+            path.write_text(delivered(page, path.parent, more), encoding="utf-8")
+    fill_bundles(site / "_static", icons)
     if base := app.config.html_baseurl:
         pages = sorted(f"{name}.html" for name in app.env.found_docs)
         urls = "".join(f"  <url><loc>{escape(base + page)}</loc></url>\n" for page in pages)
@@ -138,6 +197,5 @@ def deliver(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("config-inited", address_of_the_site)
-    app.connect("build-finished", deliver)
-    app.add_css_file(ICONS)
+    app.connect("build-finished", deliver, priority=900)  # after the theme wrote its style sheets
     return {"version": "1", "parallel_read_safe": True}
