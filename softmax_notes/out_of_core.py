@@ -348,21 +348,25 @@ def _shares(
     if soft := target.dtype.kind == "f":
         if ignore_index is not None:
             raise ValueError("ignore_index needs class indices, but target holds probabilities")
-        y = da.moveaxis(target, axis, -1) if target.ndim == x.ndim else target
-        wanted, valid = x.shape, (y >= 0) & (y <= 1)
-        kept = da.ones(x.shape[:-1], chunks=x.chunks[:-1], dtype=bool)[..., None]
-    elif target.dtype.kind in "iu":
-        n, y = x.shape[-1], target
-        wanted, kept = x.shape[:-1], (y != ignore_index)[..., None]
-        valid = ((y >= 0) & (y < n))[..., None] | ~kept
-        y = y[..., None] == da.arange(n, chunks=x.chunks[-1:])
-    else:
+        if target.ndim == x.ndim:
+            target = da.moveaxis(target, axis, -1)
+    elif target.dtype.kind not in "iu":
         raise ValueError(f"target must hold class indices or probabilities, got {target.dtype}")
-    if tuple(target.shape if not soft else y.shape) != tuple(wanted):
+    wanted = x.shape if soft else x.shape[:-1]
+    if target.shape != wanted:
         raise ValueError(
             f"target must hold class indices of shape {x.shape[:-1]} or probabilities of the "
-            f"shape of logits, got shape {target.shape} and dtype {target.dtype}"
+            f"shape of logits; with the classes last it has shape {target.shape}"
         )
+    # In the chunks of the logits: else whole rows of one-hot targets would be built.
+    target = target.rechunk(x.chunks[: target.ndim])
+    if soft:
+        y, valid = target, (target >= 0) & (target <= 1)
+        kept = da.ones(x.shape[:-1], chunks=x.chunks[:-1], dtype=bool)[..., None]
+    else:
+        kept = (target != ignore_index)[..., None]
+        valid = ((target >= 0) & (target < x.shape[-1]))[..., None] | ~kept
+        y = target[..., None] == da.arange(x.shape[-1], chunks=x.chunks[-1:])
     return da.where(valid, y.astype(x.dtype), np.nan).astype(x.dtype), kept, soft
 
 
