@@ -10,7 +10,7 @@ NOTEBOOKS := $(wildcard book/*.ipynb)
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test notebooks lint accuracy lab requirements clean
+.PHONY: help book serve test quality notebooks lint accuracy lab requirements clean
 
 help:  ## list the commands
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -42,6 +42,10 @@ lint: $(VENV)/.ready  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+quality: book  ## judge the site: accessibility, valid HTML, speed
+	$(BIN)/npm ci --prefix tests/quality --no-audit --no-fund --loglevel=error
+	$(BIN)/python -m pytest tests/quality/quality.py
 
 accuracy: $(VENV)/.ready  ## measure errors in ULP beside SciPy, PyTorch and JAX
 	$(BIN)/python -m benchmarks.accuracy

@@ -30,6 +30,7 @@ ICON_FONT = "vendor/fontawesome/webfonts/fa-solid-900.ttf"
 AT_RUN_TIME = {"xmark"}  # what the theme's own scripts add to a page
 SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 SHEET = re.compile(r'(<link\b(?=[^>]*rel="stylesheet")[^>]*href="([^":?]*)[^"]*"[^>]*>)')
+SUMMARY = re.compile(r"<summary\b.*?</summary>", re.DOTALL)  # may hold words, no paragraphs
 PICTURE = re.compile(r"<img [^>]*>")
 BUNDLE = "site-"  # style sheets in one file, by the hash of their names
 ICON_RULE = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"[^"]*"\}')
@@ -74,6 +75,7 @@ def delivered(page: str, folder: Path, more_scripts: str = "") -> str:
     if 'id="search-results"' not in page:  # the other pages lead there with what is looked for
         page = re.sub(rf'\s*<script src="[^"]*({SEARCH_SCRIPTS})[^"]*"></script>', "", page)
     page = re.sub(r'<i (?=class="[^"]*fa-)(?![^>]*aria-hidden)', '<i aria-hidden="true" ', page)
+    page = SUMMARY.sub(lambda found: re.sub(r"<(/?)p\b", r"<\1span", found[0]), page)
     page = re.sub(r'(<button\b[^>]*?) onclick="[^"]*"', r"\1", page)  # house.js adds them
     first, *more = re.split(
         r'\s*<meta name="viewport"[^>]*>', page
@@ -152,6 +154,7 @@ def sheet(path: Path, static: Path) -> str:
     text = re.sub(r"url\((['\"]?)(?!['\"]|data:|#|/|https?:)", rf"url(\1{place}/", text)
     imported = re.compile(r"""@import\s*["']([^"']+)["'];""")
     text = imported.sub(lambda found: sheet((path.parent / found[1]).resolve(), static), text)
+    text = re.sub(r"\bsummary\s*>\s*p\b", "summary>span", text)  # as in the pages: see SUMMARY
     return f"/* {path.name} */\n{text}"
 
 
