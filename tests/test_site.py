@@ -1,42 +1,20 @@
 """The built site, read by a program and in a real browser. Run `make book` first."""
 
-import json
-import os
-import shutil
-import threading
-from functools import partial
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import numpy as np
 import pytest
-import torch
-from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).parent.parent
-SITE = ROOT / "_build" / "html"
+from tests.browser import DESKTOP, PHONE, ROOT, SITE, address, browser, program, require_site
+
+__all__ = ["address", "browser", "program"]  # fixtures
 FOUND = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
 # The theme leaves templates of its own in _static. Without a site one page is left to open,
 # and its tests say what to do.
 PAGES = [name for name in FOUND if not name.startswith("_static/")] or ["index.html"]
 CHAPTERS = sorted(f"book/{path.stem}.html" for path in (ROOT / "book").glob("*.ipynb"))
 WITH_FORMULAS = ["book/intro.html", "book/notation.html", *CHAPTERS]
-PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
-PROGRAMS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"]
-MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-HOW_TO = (
-    "no browser found. Run `playwright install chromium`, install the package chromium of your "
-    "system, or set CHROMIUM to the path of a Chromium or Chrome"
-)
 
 pages = pytest.mark.parametrize("page", PAGES)
 
@@ -55,46 +33,10 @@ class Page(HTMLParser):
         self.links |= {attributes[key] for key in ("href", "src") if attributes.get(key)}
 
 
-def require_site():
-    if not (SITE / "index.html").exists():
-        pytest.fail("there is no site in _build/html: run `make book`")
-
-
 @pytest.fixture(scope="module")
 def sources():
     require_site()
     return {name: Page(name) for name in PAGES}
-
-
-@pytest.fixture(scope="module")
-def address():
-    """Serve the site on a free port of this machine."""
-    require_site()
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(SITE)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        candidates = [os.environ.get("CHROMIUM"), *map(shutil.which, PROGRAMS), MAC]
-        candidates.append(playwright.chromium.executable_path)
-        program = next((c for c in candidates if c and Path(c).exists()), None)
-        if program is None:
-            (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW_TO)
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -225,22 +167,3 @@ def test_the_page_is_as_light_or_dark_as_the_reader_likes(scheme, browser, addre
     lightness = sum(int(part) for part in ground.strip("rgba()").split(",")[:3]) / 765
     assert (lightness > 0.9) if scheme == "light" else (lightness < 0.2)
     context.close()
-
-
-def test_the_live_figure_shows_the_values_of_pytorch(browser, address):
-    tab = browser.new_page(viewport=PHONE)
-    tab.goto(address + "book/definition.html")
-    figure = tab.locator(".live[data-figure=temperature]")
-    sliders = figure.get_by_role("slider")
-    assert sliders.count() == 4
-    for scores, exponent in (([2, 1, 0], 0), ([-5, 5, 4.9], -1), ([0, 0, 0], 1)):
-        for slider, value in zip(sliders.all(), [*scores, exponent], strict=True):
-            slider.fill(str(value))
-        shown = json.loads(figure.get_attribute("data-probabilities"))
-        expected = torch.softmax(torch.tensor(scores, dtype=torch.float64) / 10**exponent, 0)
-        assert np.allclose(shown, expected, rtol=0, atol=1e-12)
-        assert f"chicken {100 * shown[0]:.1f} %" in figure.inner_text()
-    sliders.first.focus()
-    tab.keyboard.press("ArrowRight")
-    assert float(sliders.first.input_value()) == 0.1
-    tab.close()

@@ -57,11 +57,10 @@ softmaxNotes.widgets.figure("luce", "Try it: change what is on offer.", (body, u
     const [first, second] = names;
     const ratio = offered[0] && offered[1] ? p[0] / p[1] : NaN;
     const alone = utilities[0] / utilities[1];
-    const text = Number.isNaN(ratio) ? `${first} and ${second} are not both on offer` : `${first} : ${second} = ${shown(ratio)}`;
-    ratioLine.text(text);
+    ratioLine.text(`${first} : ${second} = ${Number.isNaN(ratio) ? "?" : shown(ratio)}`);
     note.text(nests
-      ? `The first two alone: ${shown(alone)}. The thin lines are the shares by the matching law, which keeps it.`
-      : `The first two alone: ${shown(alone)}. Whatever else is on offer, it stays.`);
+      ? `These two alone: ${shown(alone)}. Thin lines: shares by the matching law, which keeps it.`
+      : `These two alone: ${shown(alone)}. Whatever else is on offer, it stays.`);
     const said = names.filter((_, i) => offered[i]).map((name) => `${name} ${shown(100 * p[names.indexOf(name)], 1)} %`);
     return {
       values: { list: list.value, offered, law, p, ratio },
