@@ -255,7 +255,9 @@ def cross_entropy(
     y, kept = _shares(x, target, axis, ignore_index, place)
     factor = torch.ones(x.shape[-1:], device=x.device) if weight is None else weight
     losses: Tensor
-    losses, share = _CrossEntropy.apply(x, y, kept, factor, label_smoothing, place.total, group)
+    losses, share = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
+        x, y, kept, factor, label_smoothing, place.total, group
+    )
     if reduction == "none":
         return losses
     if reduction == "sum":
