@@ -31,9 +31,13 @@ def diagnosed(f: Subject, broken: Broken, calls: list[Call]) -> Cause:
         return _of_exception(broken, f)
     if broken.sort in _OF_SORT:
         return _OF_SORT[broken.sort](f, broken, calls)
+    if any(not np.all(np.isfinite(np.asarray(a.values))) for call in calls for a in call.args):
+        return _of_special_values(f, broken, calls)
     evidence = list(_of_calls(f, calls))
-    large = any(_is_large(e) for e in evidence)
-    evidence += _of_probes(f, large)
+    if broken.sort == "digits" and all(e.right(1e4) for e in evidence):
+        return _of_digits(f, calls)
+    deepest = max((e.args[0].ndim for e in evidence), default=2)
+    evidence += _of_probes(f, any(_is_large(e) for e in evidence), deepest)
     wrong = [e for e in evidence if not e.right()]
     if not wrong:  # within the tolerance of the comparison: digits are missing
         return _of_digits(f, calls)
@@ -52,8 +56,9 @@ class Evidence(NamedTuple):
     truth: Any
     unit: float
 
-    def right(self) -> bool:
-        return self._near(self.truth, 64 * self.unit)
+    def right(self, units: float = 64.0) -> bool:
+        loose = min(units * self.unit, 1e-2) if units > 64 else 0.0
+        return self._near(self.truth, 64 * self.unit, loose)
 
     def fits(self, suspect: Suspect) -> bool:
         """Tell whether the fault gives these numbers, much more nearly than the truth does."""
@@ -113,11 +118,11 @@ _TABLE_OF_SHARES = np.array([[0.125, 0.25, 0.625], [0.5, 0.4375, 0.0625]])
 
 
 _LARGE = (
-    [[400.0, 399.0]],
-    [[-400.0, -399.5]],
-    [[1000.0, 999.0]],
+    [400.0, 399.0],
+    [-400.0, -399.5],
+    [1000.0, 999.0],
+    [-900.0, -901.0],
     [[0.0, 0.5], [900.0, 901.0]],
-    [[-900.0, -901.0]],
 )
 
 
@@ -125,17 +130,26 @@ def _probes(f: Subject, large: bool) -> list[tuple[Any, ...]]:
     if f.kind in ("softmax", "log_softmax", "logsumexp"):
         return [(_VECTOR,), (_TABLE,), *[(np.array(x),) for x in _LARGE if large]]
     if f.kind.startswith("cross_entropy"):
-        far = [(np.array([[0.0, -2000.0]]), np.array([1]))] if large else []
+        far = (
+            [
+                (np.array([[0.0, -2000.0]]), np.array([1])),
+                (np.array([[1000.0, 999.0]]), np.array([1])),
+            ]
+            if large
+            else []
+        )
         return [(_TABLE, np.array([2, 1])), *far]
     if f.kind == "softmax_jacobian":
         return [(_SHARES,), (_TABLE_OF_SHARES,)]
     return [(_SHARES, _VECTOR), (_TABLE_OF_SHARES, _TABLE)]
 
 
-def _of_probes(f: Subject, large: bool) -> list[Evidence]:
+def _of_probes(f: Subject, large: bool, ndim: int) -> list[Evidence]:
     """Call the function a few more times; what fails in another way is no evidence."""
     before, found = list(f.calls), []
     for args in _probes(f, large):
+        if args[0].ndim > ndim:
+            continue  # written for vectors, perhaps
         f.calls.clear()
         with contextlib.suppress(Broken):
             f(*args)
@@ -181,6 +195,8 @@ def _by_looks(f: Subject, wrong: list[Evidence], calls: list[Call]) -> Cause:
     """Describe numbers that no known fault gives."""
     e = wrong[0]
     if not np.all(np.isfinite(e.got)) and np.all(np.isfinite(e.truth)):
+        if any(c.args[0].dtype in ("float16", "bfloat16") for c in calls):
+            return SIXTEEN
         if said := _threshold(f, "no-shift", calls):
             return Cause("no-shift", "overflow: subtract the maximum before exponentiating" + said)
         return Cause("not-finite", "NaN or infinity where the true result is a finite number")
@@ -226,31 +242,104 @@ def _scale(wrong: list[Evidence]) -> float | None:
     return None
 
 
+_CANCELS = {
+    "log_softmax": "no-log1p",
+    "logsumexp": "no-log1p",
+    "cross_entropy": "no-log1p",
+    "cross_entropy_grad": "no-expm1",
+    "softmax_jacobian": "corner",
+    "softmax_jvp": "cancellation",
+    "softmax_vjp": "cancellation",
+}
+SIXTEEN = Cause("low-precision", "computed in 16 bits: compute in float32 and round once")
+
+
 def _of_digits(f: Subject, calls: list[Call]) -> Cause:
-    """Name what costs digits: the fault that errs like the function does."""
+    """Name what costs digits: short formats, cancellation, or long sums."""
     call = next((c for c in reversed(calls) if c.result is not None), None)
-    names = {
-        "log_softmax": "no-log1p",
-        "logsumexp": "no-log1p",
-        "cross_entropy": "no-log1p",
-        "cross_entropy_grad": "no-expm1",
-        "softmax_jacobian": "corner",
-    }
-    words = {s.name: s.words for s in SUSPECTS[f.kind]}
-    if call is not None and f.kind in names:
-        truth = np.asarray(f.exact(*call.args, **call.options), np.float64)
-        worst = np.argmax(np.abs(call.result - truth))
-        if abs(np.ravel(truth)[worst]) < 1e-3:
-            return Cause(names[f.kind], words[names[f.kind]])
-    if call is not None and np.size(call.args[0].values) > 1000:
-        return Cause(
-            "long-sum",
-            "rounding errors add up along the row: sum in pairs, or carry the errors along",
-        )
+    if call is not None:
+        truth = np.ravel(np.asarray(f.exact(*call.args, **call.options), np.float64))
+        error = np.abs(np.ravel(call.result) - truth) / np.maximum(np.abs(truth), 1e-300)
+        small = abs(truth[np.argmax(error)]) < (0.5 if f.kind == "logsumexp" else 1e-3)
+        if (f.kind in _CANCELS and small) or f.kind in ("softmax_jvp", "softmax_vjp"):
+            name = _CANCELS[f.kind]
+            return Cause(name, next(s.words for s in SUSPECTS[f.kind] if s.name == name))
+        if call.args[0].dtype in ("float16", "bfloat16"):
+            return SIXTEEN
+        if call.args[0].values.dtype.kind in "iub":
+            return Cause(
+                "integer-precision",
+                "integers are computed in 16 bits: convert them to "
+                "the default floating dtype first",
+            )
+        if np.size(call.args[0].values) > 1000:
+            return Cause(
+                "long-sum",
+                "rounding errors add up along the row: sum in pairs, or carry the errors along",
+            )
     return Cause(
         "rounding",
         "digits are lost: carry the rounding error of x − max along, and sum without losing digits",
     )
+
+
+_HIDES = ("uniform-when-empty", "nan-hidden", "clipped", "eps-added", "clipped-scores")
+
+
+def _of_special_values(f: Subject, broken: Broken, calls: list[Call]) -> Cause:
+    """Explain a failure beside infinities and NaN, where the true result may be no number."""
+    call = next((c for c in calls if c.result is not None), None)
+    if call is None:
+        return Cause("special-values", "infinities and NaN are not looked after")
+    got = np.asarray(call.result, np.float64)
+    values = tuple(np.asarray(a.values) for a in call.args)
+    e = Evidence(values, call.options, got, got, f.unit(*call.args))
+    if np.any(np.isnan(got)) and "nan" not in broken.expected:
+        return Cause(
+            "infinity-minus-infinity",
+            "∞ − ∞ is NaN: where the maximum is infinite, shift by 0, or use where",
+        )
+    known = [suspect for suspect in SUSPECTS[f.kind] if suspect.name in _HIDES]
+    for suspect in sorted(known, key=lambda s: _HIDES.index(s.name)):
+        said = e.said(suspect)
+        if said is not None and np.array_equal(said, got, equal_nan=True):
+            return Cause(suspect.name, suspect.words)
+    return Cause(
+        "special-values",
+        "infinities and NaN are not looked after: a row without a "
+        "softmax should be NaN, and no other row",
+    )
+
+
+def _of_accepted(f: Subject, broken: Broken, calls: list[Call]) -> Cause:
+    if calls and calls[-1].args[0].layout == "masked":
+        return Cause("mask-dropped", "the mask is dropped without a word: refuse masked arrays")
+    if f.kind.startswith("cross_entropy"):
+        return Cause("target-unchecked", "a target that is no class is taken without a word")
+    return Cause("axis-unchecked", "an axis that does not exist is taken without a word")
+
+
+def _of_flushed(f: Subject, broken: Broken, calls: list[Call]) -> Cause:
+    """Tell a library that has no subnormal numbers from a formula that loses small ones."""
+    small = Cause(
+        "flushed",
+        "results below the smallest normal number become 0: the library flushes subnormal numbers",
+    )
+    if f.kind == "softmax":
+        return small
+    x = np.array([20.0, 0.0], np.float32)
+    args = (Arg(x),) if f.kind == "log_softmax" else (Arg(x[None]), Arg(np.array([0])))
+    before = list(f.calls)
+    try:
+        lost = np.any(f(*args) == 0)
+    except Broken:
+        lost = False
+    f.calls[:] = before
+    return _of_digits(f, calls) if lost else small
+
+
+def _of_memory(f: Subject, broken: Broken, calls: list[Call]) -> Cause:
+    return Cause("matrix", "the whole matrix is formed: p ⊙ (v − pᵀv) needs vectors only")
 
 
 # --- what is wrong before any number is looked at
@@ -324,10 +413,19 @@ _OF_SORT = {
     "shape": _of_shape,
     "dtype": _of_dtype,
     "changed": _of_changed,
+    "accepted": _of_accepted,
+    "flushed": _of_flushed,
+    "memory": _of_memory,
 }
 
-_MESSAGES = [
+_MESSAGES: list[tuple[type[BaseException], str, str, str]] = [
     # a type of error, a pattern in what it says, the short name, the words
+    (
+        ValueError,
+        r"zero-size|empty",
+        "empty",
+        "the maximum of no numbers: return the empty array, or −∞",
+    ),
     (
         UnboundLocalError,
         r"'(\w+)'",

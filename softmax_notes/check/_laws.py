@@ -383,6 +383,21 @@ def refused(f: Subject, *args: Any, **options: Any) -> None:
     raise Broken("accepted", "an error", shown(result))
 
 
+def honors_mask(f: Subject, x: Any) -> None:
+    """Require: a masked array is refused, or what it hides counts as absent."""
+    hidden = np.arange(_values(x).size) == 0
+    try:
+        got = f(x)
+    except Broken as broken:
+        if broken.sort == "exception":
+            return
+        raise
+    expected = np.asarray(f.exact(_values(x)[~hidden]), np.float64)
+    kept = got if f.kind == "logsumexp" else np.asarray(got)[~hidden]
+    if not close(kept, expected, 1e-6, 1e-6):
+        raise Broken("accepted", f"an error, or {shown(expected)} for the others", shown(got))
+
+
 def keeps_digits_beside_a_constant(f: Subject, p: Any, v: Any, c: float) -> None:
     """Require: a large constant added to the direction does no harm, for J maps it to 0."""
     moved = Arg(_values(v) + c, v.dtype)
@@ -1339,6 +1354,6 @@ _law(
     "production",
     "",
     "A masked array is refused, or its mask is kept.",
-    refused,
+    honors_mask,
     _masked_arrays,
 )

@@ -30,7 +30,8 @@ def limited(call: Callable[[], Any], seconds: float) -> Any:
     return _in_thread(call, seconds)
 
 
-def _overdue(seconds: float) -> Callable[[], bool]:
+def overdue(seconds: float) -> Callable[[], bool]:
+    """Start a clock; tell later whether the time is up."""
     wall, computed = time.monotonic(), time.process_time()
 
     def over() -> bool:
@@ -43,7 +44,7 @@ def _overdue(seconds: float) -> Callable[[], bool]:
 @contextlib.contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
     armed = True
-    over = _overdue(seconds)
+    over = overdue(seconds)
 
     def ring(signum: int, frame: Any) -> None:
         if armed and over():
@@ -72,7 +73,7 @@ def _in_thread(call: Callable[[], Any], seconds: float) -> Any:
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    over = _overdue(seconds)
+    over = overdue(seconds)
     thread.join(seconds)
     while thread.is_alive() and not over():
         thread.join(0.1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +12,12 @@ from hypothesis.errors import Flaky, FlakyFailure, Unsatisfiable
 
 from softmax_notes.check._diagnosis import diagnosed
 from softmax_notes.check._laws import Law, laws_of
+from softmax_notes.check._limit import overdue
 from softmax_notes.check._report import Failure, Outcome, Report
 from softmax_notes.check._subject import Broken, Subject, subject
 
 EXAMPLES = {"textbook": 40, "robust": 40, "production": 60}
-BUDGET = {"textbook": 20.0, "robust": 40.0, "production": 120.0}  # seconds for everything
+BUDGET = {"textbook": 30.0, "robust": 60.0, "production": 120.0}  # seconds of computing
 
 
 def run(
@@ -37,7 +37,7 @@ def run(
         raise ValueError(f"ndim must be a whole number from 1 on, got {ndim!r}")
     if max_examples is not None and max_examples < 1:
         raise ValueError(f"max_examples must be a whole number from 1 on, got {max_examples!r}")
-    end = time.monotonic() + BUDGET[level]
+    end = overdue(BUDGET[level])
     outcomes = []
     for law in laws_of(kind, level):
         outcomes.append(_outcome(law, f, ndim, max_examples or EXAMPLES[level], seed, end))
@@ -45,12 +45,12 @@ def run(
 
 
 def _outcome(
-    law: Law, f: Subject, ndim: int | None, examples: int, seed: int | None, end: float
+    law: Law, f: Subject, ndim: int | None, examples: int, seed: int | None, end: Callable[[], bool]
 ) -> Outcome:
     f.level = law.level
     if f.stuck:
         return Outcome(law, "not tried", "a call did not come to its end")
-    if time.monotonic() > end:
+    if end():
         return Outcome(law, "not tried", "the time for the whole check was used up")
     cases = law.cases(f, ndim)
     if cases is None:
@@ -86,19 +86,23 @@ def _judged(law: Law, f: Subject, case: Any) -> Broken | None:
     return None
 
 
-def _first(law: Law, f: Subject, cases: Any, examples: int, seed: Any, end: float) -> Any:
+def _first(
+    law: Law, f: Subject, cases: Any, examples: int, seed: Any, end: Callable[[], bool]
+) -> Any:
     for case in cases:
         if (broken := _judged(law, f, case)) is not None:
             return broken, list(f.calls)
     return None, []
 
 
-def _smallest(law: Law, f: Subject, cases: Any, examples: int, seed: Any, end: float) -> Any:
+def _smallest(
+    law: Law, f: Subject, cases: Any, examples: int, seed: Any, end: Callable[[], bool]
+) -> Any:
     """Let Hypothesis search, and shrink what it finds."""
     found: list[Any] = []
 
     def attempt(case: Any) -> None:
-        if f.stuck or time.monotonic() > end:
+        if f.stuck or end():
             if found:
                 raise found[-1][0]
             return

@@ -237,7 +237,10 @@ class Subject:
                 return result, [self.library.to_numpy(b) for b in built]
 
         try:
-            return limited(call, self.timeout)
+            try:
+                return limited(call, self.timeout)  # type: ignore[no-any-return]
+            except TooLong:  # once more: a first call may be slow
+                return limited(call, self.timeout)  # type: ignore[no-any-return]
         except TooLong:
             self.stuck = True
             raise Broken("time", "a result", f"nothing within {self.timeout:g} s") from None
@@ -284,7 +287,8 @@ class Subject:
     def unit(self, *args: Any) -> float:
         """Give the unit roundoff of the arguments' dtype."""
         dtype = args[0].dtype if isinstance(args[0], Arg) else str(np.asarray(args[0]).dtype)
-        form = _exact.FORMATS.get(dtype, _exact.FORMATS["float64"])
+        # Of integers some library makes float16.
+        form = _exact.FORMATS.get(dtype, _exact.FORMATS["float16"])
         return float(2.0 ** -(form.bits + 1))
 
     def slack(self, *args: Any) -> float:
@@ -308,7 +312,8 @@ def subject(
         raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
     found = library if isinstance(library, Library) else library_named(library)
     if timeout is None:
-        timeout = 20.0 if found.name == "jax" else 2.0  # JAX compiles at a first call
+        # PyTorch imports at a first call, and JAX compiles.
+        timeout = {"numpy": 2.0, "jax": 20.0}.get(found.name, 5.0)
     if not timeout > 0:
         raise ValueError(f"timeout must be a number of seconds above 0, got {timeout!r}")
     return Subject(function, kind, found, level, timeout)

@@ -1,7 +1,7 @@
 """Known faults, each as the function that has it, and the words to say about it.
 
-A failure is traced by calling these on the arguments that failed: the fault whose numbers are those
-that the user's function gave is the likely cause. They are written in NumPy, as wrong as the original.
+A failure is traced by calling these on the arguments that failed: the fault whose numbers are
+those that the user's function gave is the likely cause. They are as wrong as the original.
 """
 
 from __future__ import annotations
@@ -90,6 +90,15 @@ def _dressed(name: str) -> list[Suspect]:
 
     maximum = {"keepdims": True}
     found = [
+        Suspect(
+            "wrapped-integers",
+            "integers wrap round when the maximum is subtracted: convert to floating point first",
+            lambda x, axis=-1: (
+                None
+                if x.dtype.kind not in "iu"
+                else core((x - x.max(axis=axis, keepdims=True)).astype(np.float64), axis=axis)
+            ),
+        ),
         Suspect("wrong-axis", WRONG_AXIS, along(_other_axis)),
         Suspect(
             "global",
@@ -110,7 +119,7 @@ def _dressed(name: str) -> list[Suspect]:
         ),
         Suspect(
             "global-shift",
-            "shifted by the maximum of the whole array, not of each row: rows far below it underflow",
+            "shifted by the maximum of the whole array, not of each row: rows far below underflow",
             shifted(lambda x, axis: x.max()),
         ),
         Suspect(
@@ -166,15 +175,6 @@ def _dressed(name: str) -> list[Suspect]:
             "the scores come back as they are",
             lambda x, axis=-1: None if name == "logsumexp" else x,
         ),
-        Suspect(
-            "wrapped-integers",
-            "integers wrap round when the maximum is subtracted: convert to floating point first",
-            lambda x, axis=-1: (
-                None
-                if x.dtype.kind not in "iu"
-                else core((x - x.max(axis=axis, keepdims=True)).astype(np.float64), axis=axis)
-            ),
-        ),
         *[
             Suspect(
                 "clipped-scores",
@@ -223,11 +223,6 @@ def _softmax_faults(of_log: Any) -> list[Suspect]:
             "not-normalised",
             "exponentials that are not divided by their sum",
             lambda x, axis=-1: np.exp(x - x.max(axis=axis, keepdims=True)),
-        ),
-        Suspect(
-            "divided-by-max",
-            "divided by the largest exponential, not by their sum",
-            after(lambda p, x, axis: p / p.max(axis=axis, keepdims=True)),
         ),
         Suspect(
             "argmax",
