@@ -507,7 +507,8 @@ def _checked(
 ) -> Tensor:
     for name, given in (("logits", logits), ("target", target), ("weight", weight)):
         if given is not None and (not isinstance(given, Tensor) or given.is_complex()):
-            raise TypeError(f"{name} must be a real torch.Tensor, got {given!r:.60}")
+            kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
+            raise TypeError(f"{name} must be a torch.Tensor of real numbers, got {kind}")
     x = logits if logits.is_floating_point() else logits.to(torch.get_default_dtype())
     x = x.movedim(axis, -1)
     if target is None:

@@ -1,0 +1,192 @@
+"""Softmax and cross-entropy on several processes: equal to one process, and errors that end.
+
+The processes are those of `tests.ranks`; each run of them is killed if it takes too long.
+"""
+
+import json
+import math
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch.distributed import HashStore
+
+from softmax_notes import parallel
+
+LIMIT = 120  # seconds, after which processes are killed; they take a few
+INF, NAN = np.inf, np.nan
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """Give what the ranks found in every scenario: one command serves all tests."""
+    scenarios = ["checks:2", "checks:4", "dead:2", "silent:2"]
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.ranks", *scenarios],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert result.stdout, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(params=[2, 4])
+def found(runs, request):
+    return runs[f"checks:{request.param}"]
+
+
+# --- laws
+
+
+def test_every_rank_finds_the_same(found):
+    def plain(result):
+        return json.dumps({key: result[key] for key in ("edges", "losses", "functions")})
+
+    first = plain(found[0]).replace("-0.0", "0.0")
+    assert all(plain(result).replace("-0.0", "0.0") == first for result in found)
+
+
+# --- references
+
+
+@pytest.mark.parametrize("shards", ["even", "uneven", "first empty"])
+def test_loss_and_gradient_are_those_of_pytorch_on_one_process_with_all_options(found, shards):
+    cases = found[0]["losses"][shards]
+    assert len(cases) == 36
+    for case in cases:
+        assert case["value"] < 1e-13, case
+        assert case["gradient"] < 1e-14, case
+
+
+@pytest.mark.parametrize("shards", ["even", "uneven", "first empty"])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+def test_values_and_gradients_are_those_of_pytorch_on_one_process(found, shards, name):
+    errors = found[0]["functions"][shards][name]
+    assert errors["value"] < 1e-14
+    assert errors["gradient"] < 1e-14
+    assert found[0]["functions"][shards]["keepdims"] == [2, 1, 3]
+
+
+def test_the_command_of_the_readme_agrees_with_pytorch_and_its_loss_parallel():
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    result = subprocess.run(
+        [*command, "-m", "softmax_notes.parallel", "--rows", "16", "--classes", "100"],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "2 processes (" in result.stdout
+    rows = re.findall(r"^(\S.+?) +\[(\d+), (\d+)\] +(\S+) +(\S+) +(\S+)$", result.stdout, re.M)
+    assert [row[0] for row in rows] == ["even", "uneven", "one empty", "loss_parallel"]
+    assert [row[1:3] for row in rows[1:3]] == [("43", "57"), ("0", "100")]
+    for _, _, _, loss, *errors in rows:
+        assert loss == rows[0][3]
+        assert all(float(error) < 1e-6 for error in errors)
+    assert result.stdout.endswith("Equal to PyTorch on one process.\n")
+
+
+# --- edges
+
+
+def test_infinities_and_nan_are_as_on_one_process_wherever_they_lie(found):
+    edges = found[0]["edges"]
+    half, quarter = math.log(2), math.log(4)
+    nan = [NAN] * 4
+    expected = {
+        "softmax": [*[nan] * 5, [0, 0.5, 0, 0.5], [0.25] * 4, [0.5, 0, 0.5, 0]],
+        "logsumexp": [NAN, NAN, INF, INF, -INF, half, quarter, 3e38],
+        "gradient of logsumexp": [*[[0] * 4] * 5, [0, 0.5, 0, 0.5], [0.25] * 4, [0.5, 0, 0.5, 0]],
+        "loss": [*[NAN] * 5, half, quarter, INF],
+        "integers": torch.softmax(torch.arange(4.0), 0)[None].tolist(),
+        "half": [[0.25] * 4],
+        "no classes": [-INF, -INF],
+    }
+    for name, wanted in expected.items():
+        np.testing.assert_allclose(edges[name], wanted, rtol=1e-6, err_msg=name)
+    np.testing.assert_array_equal(np.isnan(edges["log_softmax"]), [[i < 5] * 4 for i in range(8)])
+    np.testing.assert_allclose(edges["log_softmax"][5], [-INF, -half, -INF, -half], rtol=1e-6)
+    assert edges["half dtype"] == "torch.bfloat16"
+
+
+def test_a_probability_next_to_1_keeps_its_logarithm(found):
+    # mpmath, 20 digits: log_softmax(18, 0), in float32, one score on each of two ranks
+    truth = -1.5229979628736488102e-8
+    assert found[0]["edges"]["log_softmax near 0"] == pytest.approx(truth, rel=1e-6)
+    assert found[0]["edges"]["loss near 0"] == pytest.approx(-truth, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("reduction", "got 'avg'"),
+        ("smoothing", "label_smoothing must be from 0 to 1, got 1.5"),
+        ("smoothing differs", "do not agree .* 0.2"),
+        ("rows", r"do not agree .*\(7,\) rows"),
+        ("dtype", "do not agree .*float64"),
+        ("complex", "real numbers, got torch.complex64"),
+        ("no tensor", "real numbers, got list"),
+        ("axis", "Dimension out of range"),
+        ("gradient", "do not agree .*with gradient"),
+        ("function", "do not agree .*log_softmax"),
+        ("target differs", "do not agree .*checksum"),
+        ("target swapped", "do not agree .*checksum"),
+        ("target range", r"target must be from 0 to \d, got \d"),
+        ("target shape", r"target must hold class indices of shape \(6,\)"),
+        ("soft range", "probabilities must be from 0 to 1"),
+        ("soft ignored", "ignore_index needs class indices"),
+        ("weight", "weight must hold one number for each of the 2 classes"),
+        ("weight range", "weight must hold finite numbers from 0 on"),
+    ],
+)
+def test_what_is_wrong_on_one_rank_is_an_error_on_all(found, what, message):
+    for result in found:
+        said = result["complaints"][what]
+        assert said.startswith("ValueError: ")
+        assert re.search(message, said)
+    if what not in ("target range", "soft ignored"):
+        assert f"rank {len(found) - 1}: " in said
+
+
+def test_after_an_error_the_ranks_go_on(found):
+    for result in found:
+        classes = 2 * len(found)
+        assert result["complaints"]["afterwards"] == pytest.approx(math.log(classes), rel=1e-6)
+
+
+@pytest.mark.parametrize(("scenario", "seconds"), [("dead", 10), ("silent", 2.5)])
+def test_a_rank_that_dies_or_is_silent_is_an_error_in_bounded_time(runs, scenario, seconds):
+    first, last = runs[f"{scenario}:2"]
+    assert first["first"] == pytest.approx((math.log(6)), rel=1e-6)  # twice three classes
+    assert re.match(
+        "RuntimeError: rank 0 of 2: agreeing on the arguments failed, because another rank has "
+        "died or did not answer in time: ",
+        first["said"],
+    )
+    assert first["seconds"] < seconds
+    if scenario == "dead":
+        assert last is None
+
+
+def test_without_torchrun_or_processes_the_error_says_what_to_do(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(RuntimeError, match="torchrun --nproc-per-node"), parallel.processes():
+        pass
+    with pytest.raises(RuntimeError, match="no process group: call this within"):
+        parallel.softmax(torch.zeros(2))
+
+
+def test_what_was_differentiated_once_says_that_it_cannot_be_again():
+    torch.distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    try:
+        for function in (parallel.softmax, parallel.log_softmax, parallel.logsumexp):
+            x = torch.zeros(3, requires_grad=True)
+            (grad,) = torch.autograd.grad(function(x).sum() * x[0], x, create_graph=True)
+            with pytest.raises(RuntimeError, match="once_differentiable"):
+                grad.sum().backward()
+    finally:
+        torch.distributed.destroy_process_group()
