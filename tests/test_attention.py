@@ -304,16 +304,14 @@ def test_gradients_by_hand_do_without_autograd_in_every_library(name):
 
 
 def test_jax_compiles_differentiates_and_maps_our_code():
-    q, k, v = normal(2, 3, 4), normal(2, 5, 4, seed=1), normal(2, 5, 4, seed=2)
-    compiled = jax.jit(lambda *x: tiled_attention(*x, is_causal=True, block_size=2))
-    expected = attention(q, k, v, is_causal=True)
-    np.testing.assert_allclose(compiled(q, k, v), expected, rtol=1e-12)
-    np.testing.assert_allclose(jax.vmap(compiled)(q, k, v), expected, rtol=1e-12)
-    gradient = jax.jit(jax.grad(lambda t: compiled(t, k, v).sum()))(q)
-    back = jax.jit(lambda *x: tiled_attention_vjp(*x, is_causal=True, block_size=2)[0])
-    by_hand = tiled_attention_vjp(q, k, v, np.ones((2, 3, 4)), is_causal=True)[0]
-    for got in (gradient, back(q, k, v, np.ones((2, 3, 4)))):
-        np.testing.assert_allclose(got, by_hand, rtol=1e-10, atol=1e-14)
+    arrays = [normal(2, 3, 4), normal(2, 5, 4, seed=1), normal(2, 5, 4, seed=2)]
+    form = lambda *x: tiled_attention(*x, is_causal=True, block_size=3)  # noqa: E731
+    value, pull_back = jax.vjp(jax.jit(jax.vmap(form)), *map(jax.numpy.asarray, arrays))
+    np.testing.assert_allclose(value, attention(*arrays, is_causal=True), rtol=1e-12)
+    g = normal(2, 3, 4, seed=3)
+    by_hand = tiled_attention_vjp(*arrays, g, is_causal=True)
+    for got, expected in zip(pull_back(jax.numpy.asarray(g)), by_hand, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-14)
 
 
 def test_pytorch_differentiates_our_code_once_and_twice():
@@ -356,9 +354,9 @@ def test_without_the_scale_the_jacobian_vanishes_as_d_grows():
 SOFT_210 = 12.115582983360844214  # mpmath, 20 digits: softmax(2, 1, 0) · (1, 10, 100)
 
 
-def test_the_soft_mean_is_that_of_its_formula_to_the_last_digit(library):
-    values = library(np.array([[1.0], [10.0], [100.0]]))
-    got = to_numpy(soft_attention(library([2.0, 1.0, 0.0]), values))
+def test_the_soft_mean_is_that_of_its_formula_to_the_last_digit(edge_library):
+    values = edge_library(np.array([[1.0], [10.0], [100.0]]))
+    got = to_numpy(soft_attention(edge_library([2.0, 1.0, 0.0]), values))
     np.testing.assert_allclose(got, [SOFT_210], rtol=1e-15)
 
 
@@ -385,7 +383,7 @@ def test_memory_grows_with_the_length_when_tiled_and_with_its_square_when_not():
     for name in ("tiled", "back"):
         assert 1.8 < sizes[name, 512] / sizes[name, 256] < 2.1
         assert 1.8 < sizes[name, 1024] / sizes[name, 512] < 2.1
-    assert 3.8 < sizes["whole", 512] / sizes["whole", 256] < 4.2
+    assert 3.6 < sizes["whole", 512] / sizes["whole", 256] < 4.2
 
 
 # --- edges
