@@ -1,31 +1,18 @@
 """The built site, served on this machine, and a browser to read it with."""
 
 import os
-import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from browser import FLAGS, HOW_TO, find
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parent.parent
 SITE = Path(os.environ.get("SITE", ROOT / "_build" / "html"))
 PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
-PROGRAMS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"]
-MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-HOW_TO = (
-    "no browser found. Run `playwright install chromium`, install the package chromium of your "
-    "system, or set CHROMIUM to the path of a Chromium or Chrome"
-)
 
 
 def require_site():
@@ -55,9 +42,7 @@ def address():
 def program():
     """Find a browser."""
     with sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
-    candidates = [os.environ.get("CHROMIUM"), *map(shutil.which, PROGRAMS), MAC, own]
-    found = next((c for c in candidates if c and Path(c).exists()), None)
+        found = find(playwright)
     if found is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW_TO)
     return found
