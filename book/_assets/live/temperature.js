@@ -1,7 +1,7 @@
 // Three scores and a temperature: bars, and a point on the simplex.
 "use strict";
 
-softmaxNotes.widgets.figure("temperature", "Try it: move the scores and the temperature.", (body, update) => {
+softmaxNotes.widgets.figure("temperature", "Try it: three scores and a temperature.", (body, update) => {
   const { softmax, sum } = softmaxNotes.math;
   const { bars, drawing, shown, slider, table } = softmaxNotes.widgets;
   const BIRDS = ["chicken", "duck", "goose"];
