@@ -140,7 +140,7 @@ def memory_study(shape: tuple[int, int], chunks: tuple[int, int], limit: int) ->
 
 # --- bytes between processes
 
-ROWS, STEPS, REPEATS = 512, 5, 5
+ROWS, STEPS, REPEATS = 256, 3, 3
 
 
 def loopback() -> int:

@@ -206,7 +206,10 @@ def merge(a: State, b: State, /) -> State:
     if (a.weighted is None) != (b.weighted is None):
         raise ValueError("one of two states carries values and the other none")
     xp = array_namespace(a.maximum, b.maximum)
-    maximum = xp.maximum(a.maximum, b.maximum)
+    # One of the two and not xp.maximum, whose derivative at a tie is half of each: then one
+    # factor is 1 with all its derivatives, which their product below relies on.
+    first = (a.maximum >= b.maximum) | xp.isnan(a.maximum)
+    maximum = xp.where(first, a.maximum, b.maximum)
     left, right = (_decay(xp, m, maximum) for m in (a.maximum, b.maximum))
     # The larger maximum has factor 1, so that the product is the term of the smaller one.
     rest = a.rest * left + b.rest * right + left * right
