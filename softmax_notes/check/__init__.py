@@ -94,9 +94,9 @@ def softmax(
     --------
     >>> import numpy as np
     >>> from softmax_notes import check
-    >>> def mine(x):
+    >>> def mine(x, axis=-1):
     ...     weights = np.exp(x)
-    ...     return weights / weights.sum(axis=-1, keepdims=True)
+    ...     return weights / weights.sum(axis=axis, keepdims=True)
     >>> check.softmax(mine).ok
     True
     >>> check.softmax(mine, level="robust").diagnoses

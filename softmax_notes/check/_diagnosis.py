@@ -146,7 +146,8 @@ def _probes(f: Subject, large: bool) -> list[tuple[Any, ...]]:
 
 def _of_probes(f: Subject, large: bool, ndim: int) -> list[Evidence]:
     """Call the function a few more times; what fails in another way is no evidence."""
-    before, found = list(f.calls), []
+    found: list[Evidence] = []
+    before = list(f.calls)
     for args in _probes(f, large):
         if args[0].ndim > ndim:
             continue  # written for vectors, perhaps
@@ -331,7 +332,7 @@ def _of_flushed(f: Subject, broken: Broken, calls: list[Call]) -> Cause:
     args = (Arg(x),) if f.kind == "log_softmax" else (Arg(x[None]), Arg(np.array([0])))
     before = list(f.calls)
     try:
-        lost = np.any(f(*args) == 0)
+        lost = bool(np.any(f(*args) == 0))
     except Broken:
         lost = False
     f.calls[:] = before
@@ -430,8 +431,8 @@ _MESSAGES: list[tuple[type[BaseException], str, str, str]] = [
         UnboundLocalError,
         r"'(\w+)'",
         "shadowed-name",
-        "'{0}' is assigned in the function, which makes it a local name there, and it is read before: "
-        "call the variable something else",
+        "'{0}' is assigned in the function, which makes it a local name there, and it is read "
+        "before: call the variable something else",
     ),
     (NameError, r"'(\w+)'", "undefined-name", "the name '{0}' is not defined anywhere"),
     (RecursionError, "", "recursion", "the function calls itself without an end"),

@@ -11,8 +11,8 @@ from hypothesis import seed as seeded
 from hypothesis.errors import Flaky, FlakyFailure, Unsatisfiable
 
 from softmax_notes.check._diagnosis import diagnosed
-from softmax_notes.check._laws import Law, laws_of
 from softmax_notes.check._limit import overdue
+from softmax_notes.check._registry import Law, laws_of
 from softmax_notes.check._report import Failure, Outcome, Report
 from softmax_notes.check._subject import Broken, Subject, subject
 
@@ -112,7 +112,7 @@ def _smallest(
             raise broken
 
     test = given(cases)(attempt)
-    test = settings(
+    test = settings(  # type: ignore[no-untyped-call]
         max_examples=examples,
         derandomize=seed is None,
         database=None,

@@ -266,14 +266,16 @@ class Subject:
 
     def shape(self, given: tuple[Arg, ...], options: dict[str, Any]) -> tuple[int, ...]:
         """Give the shape that the result must have."""
-        shape = np.shape(given[0].values)
+        shape: tuple[int, ...] = np.shape(given[0].values)
         axis = options.get("axis", -1)
         if self.kind == "softmax_jacobian":
             return (*shape, shape[-1])
         if self.kind == "cross_entropy" and options.get("reduction", "mean") != "none":
             return ()
         if self.kind in ("logsumexp", "cross_entropy"):
-            axes = range(len(shape)) if axis is None else np.atleast_1d(axis) % len(shape)
+            axes = (
+                range(len(shape)) if axis is None else [a % len(shape) for a in np.atleast_1d(axis)]
+            )
             return tuple(size for i, size in enumerate(shape) if i not in axes)
         return shape
 

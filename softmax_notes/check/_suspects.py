@@ -424,6 +424,10 @@ def _loss(log_p: Callable[[Any], Any]) -> Callable[..., Any]:
     return lambda x, t, **o: np.mean(-_rows(log_p(x), t))
 
 
+def _loss_of_p(log: Callable[[Any, float], Any], eps: float) -> Callable[..., Any]:
+    return _loss(lambda x: log(_p(x), eps))
+
+
 def _reduced(values: Any, reduction: str = "mean", **_: Any) -> Any:
     return values if reduction == "none" else getattr(np, reduction)(values)
 
@@ -521,7 +525,7 @@ _LOSSES = [
         Suspect(
             "eps-added",
             f"{eps:g} is added inside the logarithm: use log_softmax instead",
-            _loss(lambda x, e=eps: np.log(_p(x) + e)),
+            _loss_of_p(lambda p, e: np.log(p + e), eps),
         )
         for eps in (1e-3, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-20, 1e-30)
     ],
@@ -530,7 +534,7 @@ _LOSSES = [
             "clipped",
             f"probabilities are clipped at {eps:g}: the loss of a bad mistake stops "
             "growing; use log_softmax instead",
-            _loss(lambda x, e=eps: np.log(np.clip(_p(x), e, 1 - e))),
+            _loss_of_p(lambda p, e: np.log(np.clip(p, e, 1 - e)), eps),
         )
         for eps in (1e-3, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15)
     ],
@@ -539,7 +543,7 @@ _LOSSES = [
             "clipped",
             f"probabilities are clipped at {eps:g}: the loss of a bad mistake stops "
             "growing; use log_softmax instead",
-            _loss(lambda x, e=eps: np.log(np.clip(_p(x), e, None))),
+            _loss_of_p(lambda p, e: np.log(np.clip(p, e, None)), eps),
         )
         for eps in (1e-3, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-30)
     ],
