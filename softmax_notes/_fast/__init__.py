@@ -1,0 +1,1 @@
+"""What `softmax_notes.fast` is made of: vectors, kernels, threads, and a loss for PyTorch."""

@@ -1,0 +1,232 @@
+"""Cross-entropy and its gradient: arguments checked, brought to rows, and back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from softmax_notes._arrays import as_arrays, normalized_axes
+from softmax_notes._fast import kernels
+from softmax_notes._fast.calls import FLOAT64, STREAM, Source, result, source, summed, target_of
+from softmax_notes._fast.kernels import BLOCK, CHUNK, LONG, SOFTMAX
+from softmax_notes._fast.threads import run
+
+_REDUCTIONS = ("mean", "sum", "none")
+_INT64 = np.dtype("int64")
+_NOTHING = {kind: np.empty((0, 0), kind) for kind in "fd"}
+_NO_WEIGHT = {kind: np.empty(0, kind) for kind in "fd"}
+_NO_CLASS = np.empty(0, _INT64)
+
+
+class Options(NamedTuple):
+    """What a loss may be asked for beside logits and target."""
+
+    axis: int
+    weight: Any
+    ignore_index: int | None
+    label_smoothing: float
+    reduction: str
+
+
+def evaluate(logits: Any, target: Any, options: Options, want: bool, out: Any = None) -> Any:
+    """Give the loss and, if wanted, the gradient; else None in its place."""
+    if options.reduction not in _REDUCTIONS:
+        raise ValueError(f"reduction must be one of {_REDUCTIONS}, got {options.reduction!r}")
+    if not 0 <= options.label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be from 0 to 1, got {options.label_smoothing!r}")
+    given = source(logits)
+    rows, shape, axis = _rows(given.array, options.axis)
+    y, target = _targets(given, target, rows, shape, axis, options.ignore_index)
+    char = rows.dtype.char
+    weight = _NO_WEIGHT[char]
+    if options.weight is not None:
+        weight = _weight(given, options.weight, rows)
+    skip = options.ignore_index is not None
+    ignored = int(options.ignore_index or 0)
+    n = rows.shape[1]
+    if y is None:
+        wrong, total = kernels.weigh(target, n, ignored, skip, weight)
+        if wrong >= 0:
+            raise ValueError(f"target must be from 0 to {n - 1}, got {int(target[wrong])}")
+    else:
+        total = float(len(rows))
+    mean = options.reduction == "mean"
+    divisor = (total or math.nan) if mean else 1.0
+    grad = _NOTHING[char]
+    direct = False
+    if want:
+        grad, direct = _room(given, out, rows, axis)
+    loss = np.empty(len(rows))
+    if rows.size:
+        plain = y is None and not options.label_smoothing
+        compute = _hard if plain else _soft
+        compute(
+            rows, y, target, weight, ignored, skip, options.label_smoothing, divisor, loss, grad,
+            want,
+        )  # fmt: skip
+    else:
+        loss[:] = 0.0
+    if options.reduction == "none":
+        value = result(given, loss.reshape(shape).astype(rows.dtype))
+    else:
+        value = _single(given, math.fsum(loss) / divisor if _summable(loss) else loss.sum())
+    if not want:
+        return value, None
+    if direct:
+        return value, out
+    grad = np.moveaxis(grad.reshape((*shape, n)), -1, axis)
+    if out is None:
+        return value, result(given, grad)
+    if given.torch is not None:
+        out.copy_(given.torch.from_numpy(grad))
+    else:
+        out[...] = grad
+    return value, out
+
+
+def _summable(loss: Any) -> bool:
+    return bool(np.isfinite(loss).all())
+
+
+def _single(given: Source, value: float) -> Any:
+    if given.torch is not None:
+        return given.torch.tensor(value, dtype=given.dtype)
+    return given.dtype.type(value)
+
+
+def _rows(a: Any, axis: int) -> tuple[Any, tuple[int, ...], int]:
+    """Bring the classes last and merge the other axes; give their shape too."""
+    if a.ndim == 2 and (axis == -1 or axis == 1) and a.flags.c_contiguous:
+        return a, a.shape[:1], 1
+    (axis,) = normalized_axes(np, a, (axis,))
+    a = np.moveaxis(a, axis, -1)
+    shape, n = a.shape[:-1], a.shape[-1]
+    return np.ascontiguousarray(a).reshape(math.prod(shape), n), shape, axis
+
+
+def _room(given: Source, out: Any, rows: Any, axis: int) -> tuple[Any, bool]:
+    """Give rows for the gradient: those of out, if it is laid out in that way."""
+    if out is None:
+        return np.empty(rows.shape, rows.dtype), False
+    b = target_of(given, out, given.array.shape)
+    if b.dtype == rows.dtype and axis == b.ndim - 1 and b.flags.c_contiguous:
+        b = b.reshape(rows.shape)
+        if not np.may_share_memory(b, rows):
+            return b, True
+    return np.empty(rows.shape, rows.dtype), False
+
+
+def _plain(given: Source, value: Any, name: str) -> Any:
+    """Bring another argument to NumPy; it must be of the library of logits."""
+    if given.torch is not None:
+        if not isinstance(value, given.torch.Tensor):
+            value = given.torch.as_tensor(as_arrays(value)[1][0])
+        if value.device.type != "cpu":
+            raise TypeError(f"{name} must be on the CPU, as logits are")
+        if value.requires_grad and given.torch.is_grad_enabled():
+            raise TypeError(f"fast gives no gradient by {name}; pass {name}.detach()")
+        value = value.detach()
+        return (value.float() if value.dtype == given.torch.bfloat16 else value).numpy()
+    _, (value,) = as_arrays(value)
+    if not isinstance(value, np.ndarray | np.generic):
+        raise TypeError(f"all arrays must come from one library, got {type(value).__name__}")
+    return np.asarray(value)
+
+
+def _targets(
+    given: Source, target: Any, rows: Any, shape: tuple[int, ...], axis: int, ignore: int | None
+) -> tuple[Any, Any]:
+    """Give rows of probabilities, or None, and class indices."""
+    if type(target) is not np.ndarray or given.torch is not None:
+        target = _plain(given, target, "target")
+    if target.dtype.kind in "iu":
+        if target.shape != shape:
+            raise ValueError(
+                f"target of class indices must have the shape {shape} of logits without the axis "
+                f"of classes, got {target.shape}"
+            )
+        if target.dtype is not _INT64 or target.ndim != 1 or not target.flags.c_contiguous:
+            target = np.ascontiguousarray(target, dtype=_INT64).reshape(-1)
+        return None, target
+    if target.dtype.kind != "f":
+        raise ValueError(f"target must hold class indices or probabilities, got {target.dtype}")
+    if ignore is not None:
+        raise ValueError("ignore_index needs class indices, but target holds probabilities")
+    full = given.array.shape
+    if target.shape != full:
+        raise ValueError(
+            "target probabilities must have the shape of logits, and class indices must be "
+            f"integers; the shapes are {target.shape} and {full}, the dtype of target is "
+            f"{target.dtype}"
+        )
+    valid = (target >= 0) & (target <= 1)
+    if not valid.all():
+        raise ValueError(f"target probabilities must be from 0 to 1, got {target[~valid][0]}")
+    y = np.ascontiguousarray(np.moveaxis(target, axis, -1), dtype=rows.dtype)
+    return y.reshape(rows.shape), _NO_CLASS
+
+
+def _weight(given: Source, weight: Any, rows: Any) -> Any:
+    n = rows.shape[1]
+    weight = _plain(given, weight, "weight")
+    if weight.shape != (n,):
+        raise ValueError(
+            f"weight must hold one number for each of the {n} classes, got shape {weight.shape}"
+        )
+    valid = (weight >= 0) & (weight < np.inf)
+    if not valid.all():
+        raise ValueError(f"weight must hold finite numbers from 0 on, got {weight[~valid][0]}")
+    return np.ascontiguousarray(weight, dtype=rows.dtype)
+
+
+def _hard(
+    rows: Any, y: Any, target: Any, weight: Any, ignored: int, skip: bool, smoothing: float,
+    divisor: float, loss: Any, grad: Any, want: bool,
+) -> None:  # fmt: skip
+    """Do class indices without smoothing."""
+    count, n = rows.shape
+    if n > LONG:
+        _long(rows, target, weight, ignored, skip, divisor, loss, grad, want)
+        return
+    args = (rows, target, weight, ignored, skip, divisor, loss, grad, want, grad.nbytes >= STREAM)
+    run(kernels.losses, args, count, -(-count // max(1, BLOCK // n)))
+
+
+def _long(
+    rows: Any, target: Any, weight: Any, ignored: int, skip: bool, divisor: float, loss: Any,
+    grad: Any, want: bool,
+) -> None:  # fmt: skip
+    """Do the same for rows so long that threads share each of them."""
+    count, n = rows.shape
+    totals = summed(rows)
+    totals[~np.isfinite(totals[:, 0])] = np.nan
+    kept = target != ignored if skip else np.ones(count, dtype=bool)
+    t = np.where(kept, target, 0)
+    factor = weight[t].astype(FLOAT64) if len(weight) else np.ones(count)
+    one = totals[:, 0] - rows[np.arange(count), t] + np.log1p(totals[:, 2])
+    loss[:] = np.where(kept & ((factor > 0) | np.isnan(one)), factor * one, 0.0)
+    if not want:
+        return
+    factor /= divisor
+    blocks = count * -(-n // CHUNK)
+    args = (rows, totals, grad, SOFTMAX, grad.nbytes >= STREAM, factor)
+    run(kernels.spread, args, blocks, blocks)
+    grad[np.arange(count), t] = np.expm1(-one) * factor
+    grad[~kept] = 0
+
+
+def _soft(
+    rows: Any, y: Any, target: Any, weight: Any, ignored: int, skip: bool, smoothing: float,
+    divisor: float, loss: Any, grad: Any, want: bool,
+) -> None:  # fmt: skip
+    """Do probabilities, or class indices with smoothing: every class is part of the target."""
+    count, n = rows.shape
+    has_y = y is not None
+    y = y if has_y else _NOTHING[rows.dtype.char]
+    args = (
+        rows, y, has_y, target, ignored, skip, weight, 1 - smoothing, smoothing / n, divisor, loss,
+        grad, want,
+    )  # fmt: skip
+    run(kernels.soft_losses, args, count, -(-count // max(1, BLOCK // n)))

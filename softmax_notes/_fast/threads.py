@@ -1,0 +1,94 @@
+"""Threads that share out one call's blocks.
+
+The kernels release the global interpreter lock, so Python threads are enough, and there is no
+other runtime to collide with: any number of threads may call at once, and a forked child starts
+threads of its own. The caller works too. A helper that wakes late finds no block left and goes
+back to sleep; nobody waits for one that has not begun.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from softmax_notes._fast.kernels import LINE, wait
+
+ALONE = np.zeros(0, dtype=np.int64)  # the state of a kernel that shares with nobody
+
+
+class _Pool:
+    """Helpers, each waiting on a queue of its own; how many of them take part in a call."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.queues: list[SimpleQueue[Any]] = []
+        self.count = _cores()
+        self.bell = np.zeros(1, dtype=np.int64)
+
+    def grow(self, helpers: int) -> None:
+        with self.lock:
+            while len(self.queues) < helpers:
+                queue: SimpleQueue[Any] = SimpleQueue()
+                threading.Thread(target=_help, args=(queue,), daemon=True).start()
+                self.queues.append(queue)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _help(queue: SimpleQueue[Any]) -> None:
+    while True:
+        kernel, args = queue.get()
+        kernel(*args)
+        del kernel, args  # else they would keep the arrays until the next call
+
+
+_pool = _Pool()
+
+
+def _forget() -> None:
+    """Start anew in a forked child, where the helpers do not run."""
+    global _pool
+    count, _pool = _pool.count, _Pool()
+    _pool.count = count
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def count() -> int:
+    """Give the number of threads of a call, the caller's own included."""
+    return _pool.count
+
+
+def use(number: int) -> None:
+    """Set that number."""
+    _pool.count = number
+
+
+def run(kernel: Callable[..., object], args: tuple[Any, ...], units: int, blocks: int) -> None:
+    """Call a kernel in several threads; return when all ``units`` are done."""
+    pool = _pool
+    helpers = min(pool.count, blocks) - 1
+    if helpers < 1:
+        kernel(*args, ALONE, pool.bell, 0)
+        return
+    if len(pool.queues) < helpers:
+        pool.grow(helpers)
+    # How many units are done, and then the next block of each thread.
+    state = np.zeros((helpers + 2) * LINE, dtype=np.int64)
+    for me in range(1, helpers + 1):
+        pool.queues[me - 1].put((kernel, (*args, state, pool.bell, me)))
+    kernel(*args, state, pool.bell, 0)
+    while not wait(state, units):
+        time.sleep(0)  # somebody else may need the processor to get done

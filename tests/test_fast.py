@@ -1,0 +1,677 @@
+"""The compiled functions: laws, references, edges, proofs."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from softmax_notes import check, fast
+from softmax_notes._fast.calls import STREAM
+from softmax_notes._fast.kernels import BLOCK, CHUNK, LONG
+from softmax_notes.symbolic import fast as proofs
+from tests.exact import DIGITS, exact, ulp_error
+from tests.libraries import same_kind, to_numpy
+
+DTYPES = ["float32", "float64"]
+INF, NAN = np.inf, np.nan
+EACH = {"softmax": fast.softmax, "log_softmax": fast.log_softmax, "logsumexp": fast.logsumexp}
+few = settings(max_examples=40)  # a call of every kind is compiled once, and is then cheap
+
+
+@pytest.fixture
+def threads():
+    """Set the number of threads, and put it back."""
+    before = fast.get_num_threads()
+    yield fast.set_num_threads
+    fast.set_num_threads(before)
+
+
+def scores(shape, dtype, scale=5.0, seed=0):
+    return (np.random.default_rng(seed).normal(size=shape) * scale).astype(dtype)
+
+
+def reference(name, x, axis):
+    """Give PyTorch's value in float64, over several axes too."""
+    axes = tuple(range(x.ndim)) if axis is None else tuple(np.atleast_1d(axis) % x.ndim)
+    t = torch.tensor(x.copy(order="C"), dtype=torch.float64)
+    log_total = torch.logsumexp(t, axes, keepdim=True)
+    if name == "logsumexp":
+        return torch.logsumexp(t, axes).numpy()
+    return (t - log_total).numpy() if name == "log_softmax" else (t - log_total).exp().numpy()
+
+
+# 64 × 10: short rows; 33: a part of a vector is left; 1024 rows: several blocks; and so on.
+SHAPES = [(64, 10), (3, 33), (7, 1000), (BLOCK // 64, 131), (2, LONG + 77), (5, 40, 3), (40, 2000)]
+
+# --- laws
+
+
+@few
+@given(st.data())
+def test_values_are_those_of_pytorch_for_any_shape_axis_and_stride(data):
+    shape = data.draw(npst.array_shapes(min_dims=1, max_dims=4, max_side=7))
+    x = scores(shape, data.draw(st.sampled_from(DTYPES)), seed=data.draw(st.integers(0, 99)))
+    x = x.transpose(data.draw(st.permutations(range(x.ndim))))
+    if data.draw(st.booleans()):
+        x = x[..., ::-1] if data.draw(st.booleans()) else np.repeat(x, 2, axis=-1)[..., ::2]
+    one = st.integers(-x.ndim, x.ndim - 1)
+    several = st.lists(one, min_size=1, max_size=x.ndim, unique_by=lambda a: a % x.ndim)
+    axis = data.draw(st.one_of(st.none(), one, several.map(tuple)))
+    before, eps = x.copy(), np.finfo(x.dtype).eps
+    for name, function in EACH.items():
+        for given_x in (x, torch.tensor(x.copy(order="C"))):
+            result = to_numpy(function(given_x, axis=axis))
+            expected = reference(name, x, axis)
+            assert result.shape == expected.shape
+            atol = 40 * eps if name != "softmax" else 0
+            np.testing.assert_allclose(result, expected, rtol=40 * eps, atol=atol)
+    np.testing.assert_array_equal(x, before)
+
+
+@few
+@given(st.data())
+def test_the_result_in_out_is_the_result_for_any_layout_of_out(data):
+    shape = data.draw(npst.array_shapes(min_dims=1, max_dims=3, max_side=6))
+    x = scores(shape, data.draw(st.sampled_from(DTYPES)))
+    axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
+    order = data.draw(st.permutations(range(x.ndim)))
+    for function in (fast.softmax, fast.log_softmax):
+        expected = function(x, axis=axis)
+        out = np.empty([x.shape[i] for i in order], x.dtype).transpose(np.argsort(order))
+        assert function(x, axis=axis, out=out) is out
+        eps = np.finfo(x.dtype).eps  # along another stride the order of the sum is another
+        np.testing.assert_allclose(out, expected, rtol=16 * eps)
+        spaced = np.full((*x.shape, 2), 7.0, x.dtype)
+        function(x, axis=axis, out=spaced[..., 0])
+        np.testing.assert_allclose(spaced[..., 0], expected, rtol=16 * eps)
+        assert np.all(spaced[..., 1] == 7)
+
+
+@pytest.mark.claim("prop-fast-blocks")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_no_bit_depends_on_the_number_of_threads(threads, shape, dtype):
+    x = scores(shape, dtype)
+    target = np.zeros(x[..., 0].shape, np.int64)
+    seen = []
+    for number in (1, 2, 3, 5):
+        threads(number)
+        results = [f(x, axis=axis) for f in EACH.values() for axis in (-1, 0)]
+        results += fast.cross_entropy_value_and_grad(x, target, reduction="none")
+        smooth = fast.cross_entropy_value_and_grad(x, target, label_smoothing=0.1)
+        seen.append([np.asarray(r).tobytes() for r in (*results, *smooth)])
+    assert all(results == seen[0] for results in seen)
+
+
+@pytest.mark.claim("prop-fast-shift")
+@given(st.integers(-3000, 3000), st.sampled_from(DTYPES))
+def test_a_common_shift_changes_nothing_but_last_digits(c, dtype):
+    x = np.round(scores((3, 40), dtype) * 8) / 8  # the shift is exact
+    eps = np.finfo(dtype).eps
+    for axis in (0, 1):
+        p, shifted = fast.softmax(x, axis=axis), fast.softmax(x + x.dtype.type(c), axis=axis)
+        np.testing.assert_allclose(shifted, p, rtol=8 * eps)
+        np.testing.assert_allclose(p.sum(axis=axis, dtype="float64"), 1, rtol=8 * eps)
+
+
+@few
+@given(st.data())
+def test_losses_and_gradients_are_those_of_pytorch_with_every_option(data):
+    rows, n = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 40))
+    dtype = data.draw(st.sampled_from(DTYPES))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    x = scores((rows, n), dtype, seed=rng)
+    soft, weighted = data.draw(st.booleans()), data.draw(st.booleans())
+    options = {
+        "label_smoothing": data.draw(st.sampled_from([0.0, 0.1, 1.0])),
+        "reduction": data.draw(st.sampled_from(["mean", "sum", "none"])),
+    }
+    weight = rng.uniform(0.1, 2, n).astype(dtype) if weighted else None
+    target = rng.dirichlet(np.ones(n), rows).clip(0, 1).astype(dtype)
+    ours = dict(options)
+    if not soft:
+        target = np.where(rng.random(rows) < 0.2, -100, rng.integers(0, n, rows))
+        target[0] = 0
+        ours["ignore_index"] = -100
+    before = x.copy(), target.copy()
+    loss, grad = fast.cross_entropy_value_and_grad(x, target, weight=weight, **ours)
+    alone = fast.cross_entropy(x, target, weight=weight, **ours)
+    t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    y = torch.tensor(target, dtype=torch.float64 if soft else torch.int64)
+    w = None if weight is None else torch.tensor(weight, dtype=torch.float64)
+    expected = torch.nn.functional.cross_entropy(t, y, weight=w, **options)
+    expected.sum().backward()
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(loss, expected.detach(), rtol=40 * eps, atol=80 * eps)
+    np.testing.assert_allclose(grad, t.grad, rtol=60 * eps, atol=20 * eps)
+    np.testing.assert_array_equal(alone, loss)
+    assert grad.dtype == loss.dtype == x.dtype
+    np.testing.assert_array_equal(x, before[0])
+    np.testing.assert_array_equal(target, before[1])
+
+
+# --- references
+
+
+def families(dtype):
+    """Scores that are hard on softmax; log of the smallest positive number is -reach."""
+    random = np.random.default_rng(0)
+    reach = -float(np.log(np.finfo(dtype).smallest_subnormal))
+    for n in (1, 2, 3, 17, 400):
+        yield random.normal(size=n) * 3
+        yield random.uniform(-1.1 * reach, 0, size=n)
+        for center in (999.9, -700.3, 2500.1, 511.9):  # on both sides of where the shift changes
+            yield random.uniform(-reach, 0, size=n) + center
+        yield np.append(random.uniform(-60, -5, size=n), 0)
+        yield 1 + 1e-6 * random.normal(size=n)
+        yield np.resize([0.1, -7.3], n)
+        yield random.normal(size=n) * 1e30
+        yield random.normal(size=n) * 1e-3 - np.log(n)
+    yield np.finfo(dtype).max * np.array([1, 1, -1, 0.5])
+    yield np.full(6, -np.finfo(dtype).smallest_subnormal)
+
+
+@pytest.mark.claim("prop-fast-shift")
+@pytest.mark.claim("lem-fast-difference")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_errors_are_within_8_ulp_over_the_whole_range_along_rows_and_columns(dtype):
+    eps = np.finfo(dtype).eps
+    for values in families(dtype):
+        x = values.astype(dtype)
+        truth = exact(x)
+        pair = np.stack([x, x])
+        for p, log_p, log_total in (
+            (fast.softmax(x), fast.log_softmax(x), fast.logsumexp(x)),
+            (
+                fast.softmax(pair.T, axis=0)[:, 1],
+                fast.log_softmax(np.ascontiguousarray(pair.T), axis=0)[:, 1],
+                fast.logsumexp(np.ascontiguousarray(pair.T), axis=0)[1],
+            ),
+            (
+                fast.softmax(np.ascontiguousarray(pair.T), axis=0)[:, 0],
+                fast.log_softmax(x, out=x.copy()),
+                fast.logsumexp(pair, axis=-1)[0],
+            ),
+        ):
+            assert ulp_error(p, truth.softmax, dtype) <= 8
+            assert ulp_error(log_p, truth.log_softmax, dtype) <= 8
+            error = abs(float(log_total) - float(truth.logsumexp))
+            assert error <= 8 * eps * max(abs(float(truth.logsumexp)), float(abs(x.max())))
+
+
+@pytest.mark.claim("prop-fast-blocks")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [30_000, LONG + 1001])
+@pytest.mark.parametrize("values", [[0.0, -0.1], [0.0, -3.3, -7.7], [700.0, 699.9], [3000.0, 2990]])
+def test_the_error_does_not_grow_with_n(values, n, dtype):
+    x = np.resize(values, n).astype(dtype)
+    truth = exact(x)
+    column = np.stack([x, x], axis=1)
+    for function, values in ((fast.softmax, truth.softmax), (fast.log_softmax, truth.log_softmax)):
+        for got in (function(x), function(column, axis=0)[:, 1]):
+            assert ulp_error(got[-6:], values[-6:], dtype) <= 8
+    assert ulp_error(fast.logsumexp(x), [truth.logsumexp], dtype) <= 8
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pieces_of_a_long_row_may_lie_on_either_side_of_where_the_shift_changes(dtype):
+    border = {"float32": 512, "float64": 4096}[dtype]
+    x = np.full(3 * CHUNK + LONG, -2.0 * border, dtype)
+    x[5], x[CHUNK + 5], x[2 * CHUNK + 5] = border - 1.25, border + 1.5, border - 20
+    x[3 * CHUNK :] = -INF
+    places = [5, CHUNK + 5, 2 * CHUNK + 5]
+    truth = exact(x[places])
+    assert ulp_error(fast.softmax(x)[places], truth.softmax, dtype) <= 8
+    assert ulp_error(fast.log_softmax(x)[places], truth.log_softmax, dtype) <= 8
+    assert ulp_error(fast.logsumexp(x), [truth.logsumexp], dtype) <= 8
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [2, 7, 40, LONG + 3])
+def test_losses_and_gradients_of_class_indices_are_within_8_ulp(dtype, n):
+    for scale in (1, 30, 300) if n <= LONG else (30,):
+        # A few values only: their exponentials are evaluated once.
+        x = np.random.default_rng(0).choice(scores(60, dtype, scale=scale), (2, n))
+        x[0, 0] = x[0].max() + 18  # a confident prediction, right in row 0
+        loss, grad = fast.cross_entropy_value_and_grad(x, np.array([0, n - 1]), reduction="none")
+        for row, t in ((0, 0), (1, n - 1)):
+            truth = exact(x[row])
+            assert ulp_error(loss[row], [-truth.log_softmax[t]], dtype) <= 8
+            places = list(range(min(n, 40)))
+            expected = [truth.softmax[i] for i in places]
+            if t in places:  # p - 1, without its cancellation
+                with mpmath.workdps(DIGITS):
+                    expected[t] = mpmath.expm1(truth.log_softmax[t])
+            assert ulp_error(grad[row, places], expected, dtype) <= 8
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_16_bit_dtypes_are_computed_in_float32_and_rounded_once(dtype):
+    x = torch.tensor(scores((3, 50), "float64")).to(getattr(torch, dtype))
+    for name, function in EACH.items():
+        result = function(x, axis=-1)
+        assert result.dtype == x.dtype
+        expected = reference(name, x.double().numpy(), -1)
+        assert ulp_error(to_numpy(result).ravel(), expected.ravel().tolist(), dtype) <= 1
+    out = torch.empty_like(x)
+    assert fast.softmax(x, out=out) is out
+    torch.testing.assert_close(out, fast.softmax(x), rtol=0, atol=0)
+    if dtype == "float16":
+        assert fast.softmax(x.numpy()).dtype == np.float16
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_results_written_past_the_cache_are_the_same(dtype):
+    n = 1000  # rows that do not begin at the start of a cache line
+    x = scores((STREAM // (n * np.dtype(dtype).itemsize) + 1, n), dtype)
+    target = np.arange(len(x)) % n
+    loss, grad = fast.cross_entropy_value_and_grad(x, target, reduction="sum")
+    few = x[:50]
+    for function in (fast.softmax, fast.log_softmax):
+        np.testing.assert_array_equal(function(x)[:50], function(few))
+    part = fast.cross_entropy_value_and_grad(few, target[:50], reduction="sum")[1]
+    np.testing.assert_array_equal(grad[:50], part)
+    expected = torch.nn.functional.cross_entropy(
+        torch.tensor(x, dtype=torch.float64), torch.tensor(target), reduction="sum"
+    )
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_the_laws_of_the_book_hold_as_check_tries_them():
+    for name in ("softmax", "log_softmax"):
+        getattr(check, name)(EACH[name], level="robust").raise_if_failed()
+
+
+OPTIONS = [
+    {},
+    {"weight": torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)},
+    {"label_smoothing": 0.2},
+    {"reduction": "sum"},
+    {"reduction": "none"},
+    {"weight": torch.tensor([0.5, 0.25, 1.0], dtype=torch.float64), "label_smoothing": 0.3},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("shape", [(3,), (4, 3), (2, 3, 5), (2, 3, 2, 2)], ids=str)
+def test_the_module_is_a_drop_in_for_pytorchs(shape, options):
+    ours, theirs = fast.CrossEntropyLoss(**options), torch.nn.CrossEntropyLoss(**options)
+    rng = np.random.default_rng(1)
+    left = shape[:1] + shape[2:] if len(shape) > 1 else ()
+    indices = torch.tensor(rng.integers(0, 3, left))
+    if left:
+        indices[(0,) * len(left)] = -100
+    soft = torch.tensor(rng.random(shape))
+    for target in (indices, soft):
+        x = torch.tensor(rng.normal(size=shape), requires_grad=True)
+        y = x.detach().clone().requires_grad_()
+        a, b = ours(x, target), theirs(y, target)
+        torch.testing.assert_close(a, b, equal_nan=True)
+        (a * 3).sum().backward()
+        (b * 3).sum().backward()
+        torch.testing.assert_close(x.grad, y.grad, equal_nan=True)
+        assert torch.autograd.gradcheck(lambda t, at=target: ours(t, at), x)
+
+
+def test_the_module_prints_moves_and_saves_as_a_module_does():
+    loss = fast.CrossEntropyLoss(weight=torch.ones(3), label_smoothing=0.5)
+    assert isinstance(loss, torch.nn.Module)
+    assert "label_smoothing=0.5" in repr(loss)
+    assert list(loss.state_dict()) == ["weight"]
+    assert loss.double().weight.dtype == torch.float64
+    with torch.no_grad():
+        assert not loss(torch.zeros(1, 3, dtype=torch.float64), torch.tensor([0])).requires_grad
+
+
+def test_a_second_derivative_and_gradients_by_the_target_are_refused_in_words():
+    x = torch.zeros(2, 3, requires_grad=True)
+    target = torch.full((2, 3), 1 / 3, requires_grad=True)
+    (grad,) = torch.autograd.grad(
+        fast.CrossEntropyLoss()(x, torch.tensor([0, 1])), x, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="has no second derivative"):
+        grad.sum().backward()
+    with pytest.raises(TypeError, match="no gradient by the target"):
+        fast.CrossEntropyLoss()(x, target)
+
+
+# --- edges
+
+
+CASES = [
+    # scores, softmax, log_softmax, logsumexp
+    ([NAN, 0], [NAN, NAN], [NAN, NAN], NAN),
+    ([NAN, INF], [NAN, NAN], [NAN, NAN], NAN),
+    ([NAN, -INF], [NAN, NAN], [NAN, NAN], NAN),
+    ([INF, 0], [NAN, NAN], [NAN, NAN], INF),
+    ([INF, INF], [NAN, NAN], [NAN, NAN], INF),
+    ([INF, -INF], [NAN, NAN], [NAN, NAN], INF),
+    ([-INF, -INF], [NAN, NAN], [NAN, NAN], -INF),
+    ([-INF, 0], [0, 1], [-INF, 0], 0),
+    ([-INF, 3], [0, 1], [-INF, 0], 3),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float16", *DTYPES])
+@pytest.mark.parametrize("n", [2, 16, 17, 100, LONG + 2])
+def test_the_contract_at_the_edges(dtype, n):
+    """The two scores stand at both ends of a row whose others are all the smaller one."""
+    for (a, b), p, log_p, log_total in CASES:
+        if n > 2 and ((a, b) == (INF, INF) or (n > 100 and dtype == "float16")):
+            continue
+        x = np.full((3, n), -INF, dtype)
+        x[:, 0], x[:, -1] = a, b
+        x[1] = 0
+        for axis, y in ((1, x), (0, np.ascontiguousarray(x.T))):
+            if axis == 0 and n > 100:
+                continue
+            with np.errstate(all="raise"):
+                results = [f(y, axis=axis) for f in EACH.values()]
+            first, second = (r if axis else r.T for r in results[:2])
+            np.testing.assert_array_equal(first[0][[0, -1]], p)
+            np.testing.assert_array_equal(second[2][[0, -1]], log_p)
+            np.testing.assert_array_equal(results[2][[0, 2]], log_total)
+            np.testing.assert_allclose(first[1], 1 / n, rtol=1e-2 if dtype == "float16" else 1e-6)
+
+
+def test_differences_past_the_largest_number_are_minus_infinity():
+    for dtype in DTYPES:
+        big = np.finfo(dtype).max
+        for n in (2, 40):
+            x = np.full(n, -big)
+            x[0] = big
+            np.testing.assert_array_equal(fast.softmax(x)[:2], [1, 0])
+            np.testing.assert_array_equal(fast.log_softmax(x)[:2], [0, -INF])
+            assert fast.logsumexp(x) == big
+
+
+@pytest.mark.parametrize("axis", [0, 1, None])
+@pytest.mark.parametrize("shape", [(2, 0), (0, 3), (0, 0)])
+def test_an_empty_axis_gives_an_empty_result_and_logsumexp_minus_infinity(shape, axis):
+    x = np.empty(shape)
+    assert fast.softmax(x, axis=axis).shape == fast.log_softmax(x, axis=axis).shape == shape
+    result = fast.logsumexp(x, axis=axis)
+    np.testing.assert_array_equal(result, np.full(np.sum(x, axis=axis).shape, -INF))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint8", "bool"])
+def test_integers_are_promoted_before_anything_is_subtracted(dtype):
+    values = np.array({"bool": [0, 1, 1], "uint8": [0, 255, 255]}.get(dtype, [-128, 127, 127]))
+    x = values.astype(dtype)
+    expected = torch.softmax(torch.tensor(values, dtype=torch.float64), 0)
+    assert fast.softmax(x).dtype == np.float64
+    np.testing.assert_allclose(fast.softmax(x), expected, rtol=1e-14, atol=1e-300)
+    assert fast.softmax(torch.tensor(x)).dtype == torch.float32
+    assert isinstance(fast.softmax([1, 2]), np.ndarray)
+    assert fast.logsumexp(3.5) == 3.5
+
+
+def test_tensors_share_their_memory_and_results_are_tensors():
+    x = torch.randn(3, 4)
+    for function in EACH.values():
+        assert same_kind(function(x, axis=-1), x)
+    out = torch.empty(3, 4)
+    fast.softmax(x, out=out)
+    torch.testing.assert_close(out, torch.softmax(x, -1))
+    loss, grad = fast.cross_entropy_value_and_grad(x, torch.tensor([0, 1, 2]), out=out)
+    assert grad is out
+    assert loss.shape == ()
+    assert isinstance(fast.softmax(np.zeros((2, 2), ">f4")), np.ndarray)
+
+
+def test_out_may_be_the_input_and_may_overlap_it():
+    for shape in ((4, 30), (300, 200), (2, LONG + 5)):
+        for function in (fast.softmax, fast.log_softmax):
+            for axis in (0, 1):
+                x = scores(shape, "float32")
+                expected = function(x, axis=axis)
+                assert function(x, axis=axis, out=x) is x
+                np.testing.assert_array_equal(x, expected)
+    memory = scores(100, "float32")
+    expected = fast.softmax(memory[:90].copy())
+    fast.softmax(memory[:90], out=memory[7:97])
+    np.testing.assert_array_equal(memory[7:97], expected)
+    x = scores((5, 6), "float64")
+    target = np.arange(5)
+    expected = fast.cross_entropy_value_and_grad(x, target)[1]
+    np.testing.assert_array_equal(fast.cross_entropy_value_and_grad(x, target, out=x)[1], expected)
+
+
+def test_logsumexp_keeps_axes_and_writes_to_out():
+    x = scores((3, 4, 5), "float64")
+    assert fast.logsumexp(x, axis=1, keepdims=True).shape == (3, 1, 5)
+    out = np.empty((3, 5))
+    assert fast.logsumexp(x, axis=1, out=out) is out
+    np.testing.assert_allclose(out, reference("logsumexp", x, 1), rtol=1e-14)
+    t = torch.empty(4)
+    fast.logsumexp(torch.zeros(2, 4), axis=0, out=t)
+    torch.testing.assert_close(t, torch.full((4,), np.log(2.0)))
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        (np.empty(4), ValueError, r"shape \(3,\).*got shape \(4,\)"),
+        (np.empty(3, "float32"), ValueError, "dtype float64, got .* float32"),
+        (torch.empty(3), TypeError, "of the library of x, got Tensor"),
+        ([0.0] * 3, TypeError, "of the library of x, got list"),
+    ],
+    ids=str,
+)
+def test_an_out_that_does_not_fit_is_refused(out, error, message):
+    with pytest.raises(error, match=message):
+        fast.softmax(np.zeros(3), out=out)
+    locked = np.empty(3)
+    locked.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        fast.softmax(np.zeros(3), out=locked)
+    with pytest.raises(TypeError, match="must not require a gradient"):
+        fast.softmax(torch.zeros(3), out=torch.zeros(3, requires_grad=True))
+
+
+def test_an_input_that_may_not_be_written_may_be_read():
+    x = np.zeros((2, 3))
+    x.flags.writeable = False
+    assert fast.softmax(x)[0, 0] == pytest.approx(1 / 3)
+    assert fast.cross_entropy(x, np.array([0, 1])) == pytest.approx(np.log(3))
+
+
+@pytest.mark.parametrize("function", EACH.values(), ids=EACH)
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.ma.array([1.0, 2.0], mask=[0, 1]), "would lose its mask"),
+        (np.ones((1, 1)).view(np.matrix), "pass numpy.asarray"),
+        (np.array([1j]), "real numbers is needed, got dtype complex128"),
+        (np.array(["a"]), "real numbers is needed"),
+        ("abc", "an array, a list or a number is needed, got str"),
+        (None, "got NoneType"),
+        (np.zeros(2, np.longdouble), "computes in float32 and float64"),
+        (torch.zeros(2, requires_grad=True), "nothing for autograd"),
+        (torch.zeros(2, device="meta"), "CPU tensors"),
+    ],
+)
+def test_what_is_no_array_for_these_functions_is_refused_in_words(function, x, message):
+    with pytest.raises(TypeError, match=message):
+        function(x)
+
+
+def test_other_libraries_are_refused_with_the_way_out():
+    import jax
+
+    with pytest.raises(TypeError, match="softmax_notes has the same functions"):
+        fast.softmax(jax.numpy.zeros(3))
+    with pytest.raises(TypeError, match="one library"):
+        fast.cross_entropy(np.zeros((1, 3)), torch.tensor([0]))
+
+
+@pytest.mark.parametrize("axis", [2, -3, (0, 0), (1, 5)])
+def test_a_wrong_axis_is_numpys_own_error(axis):
+    for function in EACH.values():
+        with pytest.raises((ValueError, IndexError), match="axis"):
+            function(np.zeros((2, 3)), axis=axis)
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ([0, 3], {}, "target must be from 0 to 2, got 3"),
+        ([0, -1], {}, "target must be from 0 to 2, got -1"),
+        ([0], {}, r"must have the shape \(2,\)"),
+        ([True, False], {}, "class indices or probabilities, got bool"),
+        ([[0.5, 0.5, 1.5]] * 2, {}, "from 0 to 1, got 1.5"),
+        ([[0.5, 0.5]] * 2, {}, "must have the shape of logits"),
+        ([[0.5, 0.5, 0.0]] * 2, {"ignore_index": 0}, "needs class indices"),
+        ([0, 1], {"weight": [1.0, 2.0]}, "one number for each of the 3 classes"),
+        ([0, 1], {"weight": [1.0, 2.0, -1.0]}, "finite numbers from 0 on, got -1.0"),
+        ([0, 1], {"label_smoothing": 1.5}, "label_smoothing must be from 0 to 1, got 1.5"),
+        ([0, 1], {"reduction": "max"}, "reduction must be one of"),
+    ],
+)
+def test_losses_refuse_what_is_out_of_range_with_its_value(target, options, message):
+    options = {k: np.array(v) if k == "weight" else v for k, v in options.items()}
+    for function in (fast.cross_entropy, fast.cross_entropy_value_and_grad):
+        with pytest.raises(ValueError, match=message):
+            function(np.zeros((2, 3)), np.array(target), **options)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("bad", [NAN, INF, -INF])
+def test_rows_without_a_softmax_are_nan_and_ignored_rows_never_leak(bad, smoothing):
+    x = np.zeros((3, 20))
+    x[0] = bad
+    target = np.array([1, 2, 0])
+    options = {"reduction": "none", "label_smoothing": smoothing}
+    loss, grad = fast.cross_entropy_value_and_grad(x, target, **options)
+    assert np.isnan(loss[0])
+    assert np.isnan(grad[0]).all()
+    np.testing.assert_allclose(loss[1:], np.log(20))
+    loss, grad = fast.cross_entropy_value_and_grad(
+        x, target, ignore_index=1, label_smoothing=smoothing
+    )
+    assert loss == pytest.approx(np.log(20))
+    assert np.all(grad[0] == 0)
+
+
+def test_a_forbidden_class_costs_nothing_unless_it_is_the_target():
+    x = np.array([[0.0, -INF, 0.0]] * 2)
+    loss, grad = fast.cross_entropy_value_and_grad(x, np.array([0, 1]), reduction="none")
+    np.testing.assert_allclose(loss, [np.log(2), INF])
+    np.testing.assert_allclose(grad, [[-0.5, 0, 0.5], [0.5, -1, 0.5]])
+    soft = np.array([[0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+    loss, grad = fast.cross_entropy_value_and_grad(x, soft, reduction="none")
+    np.testing.assert_allclose(loss, [np.log(2), INF])
+    np.testing.assert_allclose(grad, [[0, 0, 0], [0, -0.5, 0.5]], atol=1e-16)
+
+
+def test_a_mean_over_no_targets_is_nan_with_gradient_0_as_in_pytorch():
+    target = np.array([1, 1])
+    loss, grad = fast.cross_entropy_value_and_grad(np.zeros((2, 3)), target, ignore_index=1)
+    assert np.isnan(loss)
+    assert np.all(grad == 0)
+    loss, grad = fast.cross_entropy_value_and_grad(np.zeros((0, 3)), np.zeros(0, int))
+    assert np.isnan(loss)
+    assert grad.shape == (0, 3)
+    assert fast.cross_entropy(np.zeros((0, 3)), np.zeros(0, int), reduction="sum") == 0
+
+
+def test_the_axis_of_classes_may_stand_anywhere():
+    x = scores((4, 3, 5), "float64")
+    target = np.random.default_rng(0).integers(0, 3, (4, 5))
+    loss, grad = fast.cross_entropy_value_and_grad(x, target, axis=1)
+    t = torch.tensor(x, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(t, torch.tensor(target))
+    expected.backward()
+    assert loss == pytest.approx(expected.item())
+    np.testing.assert_allclose(grad, t.grad, atol=1e-16)
+
+
+def test_eight_threads_may_call_at_once(threads):
+    threads(3)
+    x = [scores((300, 400), "float32", seed=i) for i in range(8)]
+    expected = [fast.softmax(y) for y in x]
+    wrong = []
+
+    def call(i):
+        for _ in range(30):
+            if not np.array_equal(fast.softmax(x[i]), expected[i]):
+                wrong.append(i)
+
+    callers = [threading.Thread(target=call, args=(i,)) for i in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert wrong == []
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, env=os.environ | environment, timeout=100,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_starts_threads_of_its_own():
+    done = run_python(
+        "import os, numpy as np\n"
+        "from softmax_notes import fast\n"
+        "fast.set_num_threads(3)\n"
+        "x = np.ones((300, 400), np.float32)\n"
+        "before = fast.softmax(x)\n"
+        "child = os.fork()\n"
+        "same = np.array_equal(fast.softmax(x), before) and fast.get_num_threads() == 3\n"
+        "if not child:\n"
+        "    os._exit(0 if same else 1)\n"
+        "print(same, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    assert done.stdout == "True 0\n", done.stderr
+
+
+def test_without_numba_the_error_says_what_to_install():
+    done = run_python("import sys; sys.modules['numba'] = None; import softmax_notes.fast")
+    assert "pip install 'softmax-notes[fast]'" in done.stderr
+
+
+def test_where_nothing_can_be_kept_it_is_compiled_all_the_same():
+    done = run_python(
+        "import numba.core.caching as caching\n"
+        "caching.CacheImpl._locator_classes = []\n"
+        "from softmax_notes._fast import kernels\n"
+        "import numpy as np\n"
+        "print(kernels.weigh(np.array([1, 2]), 3, 0, False, np.zeros(0)))\n"
+    )
+    assert done.stdout == "(-1, 2.0)\n", done.stderr
+
+
+def test_importing_loads_neither_pytorch_nor_compiled_code():
+    code = "import sys, softmax_notes.fast; print('torch' in sys.modules, 'sympy' in sys.modules)"
+    assert run_python(code).stdout == "False False\n"
+
+
+def test_the_number_of_threads_is_at_least_1(threads):
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        threads(0)
+
+
+# --- proofs
+
+
+@pytest.mark.claim("prop-fast-shift")
+def test_proof_that_any_shift_gives_the_same_probabilities():
+    assert proofs.shift_residual() == 0
+
+
+@pytest.mark.claim("prop-fast-shift")
+def test_proof_that_a_multiple_of_ln_2_only_moves_the_exponent():
+    assert proofs.reduced_residual() == 0
+    assert proofs.merge_residual() == 0
