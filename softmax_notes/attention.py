@@ -5,8 +5,8 @@ For one query q and keys :math:`k_1, \dots, k_n` with values :math:`v_1, \dots, 
 .. math:: p = \operatorname{softmax}\bigl(s(q, k_1), \dots, s(q, k_n)\bigr), \qquad
    o = \sum_i p_i v_i, \qquad s(q, k) = \frac{q^\top k}{\sqrt{d}} .
 
-Queries, keys and values stand in rows, (..., L, d), (..., S, d) and (..., S, e); the axes in front
-broadcast. `attention` forms all L × S scores; `tiled_attention` takes the keys block by block and
+Queries, keys and values stand in rows, (..., N, d), (..., n, d) and (..., n, e); the axes in front
+broadcast. `attention` forms all N × n scores; `tiled_attention` takes the keys block by block and
 keeps of each query what `softmax_notes.streaming` keeps: a maximum, a sum, and the values riding
 along. `tiled_attention_vjp` goes back the same way, forming each block of scores once more.
 """
@@ -133,16 +133,16 @@ def scaled_dot_product(query: Array, key: Array, /, *, scale: float | None = Non
 
     Parameters
     ----------
-    query : array of real numbers, shape (..., L, d)
+    query : array of real numbers, shape (..., N, d)
         Queries in rows.
-    key : array of real numbers, shape (..., S, d)
+    key : array of real numbers, shape (..., n, d)
         Keys in rows.
     scale : float, optional
         The factor; default 1/√d.
 
     Returns
     -------
-    array, shape (..., L, S)
+    array, shape (..., N, n)
         The scores, in the dtype of query.
 
     Raises
@@ -167,7 +167,7 @@ def scaled_dot_product(query: Array, key: Array, /, *, scale: float | None = Non
     query, key = floating(xp, query), floating(xp, key)
     if query.ndim < 2 or key.ndim < 2 or query.shape[-1] != key.shape[-1]:
         raise ValueError(
-            f"query and key need the shapes (..., L, d) and (..., S, d), got "
+            f"query and key need the shapes (..., N, d) and (..., n, d), got "
             f"{tuple(query.shape)} and {tuple(key.shape)}"
         )
     scaled = working(xp, query) * _scale(scale, query.shape[-1])
@@ -180,17 +180,17 @@ def causal_mask(query: Array, key: Array, /, *, offset: int = 0) -> Array:
 
     Parameters
     ----------
-    query : array, shape (..., L, d)
-        Only its length L, library and device are used.
-    key : array, shape (..., S, d)
-        Only its length S is used.
+    query : array, shape (..., N, d)
+        Only its length N, library and device are used.
+    key : array, shape (..., n, d)
+        Only its length n is used.
     offset : int, default 0
-        0 aligns the first query with the first key, as ``is_causal`` does; S - L aligns the
+        0 aligns the first query with the first key, as ``is_causal`` does; n - N aligns the
         last with the last, as generating text from stored keys needs it.
 
     Returns
     -------
-    boolean array, shape (L, S)
+    boolean array, shape (N, n)
         True where query i may look at key j.
 
     Raises
@@ -231,18 +231,18 @@ def attention(
 
     Parameters
     ----------
-    query : array of real numbers, shape (..., L, d)
+    query : array of real numbers, shape (..., N, d)
         Queries in rows. The axes in front of all three arrays broadcast: keys of shape
-        (B, 1, S, d) serve all heads of queries of shape (B, H, L, d).
-    key : array of real numbers, shape (..., S, d)
+        (B, 1, n, d) serve all heads of queries of shape (B, H, N, d).
+    key : array of real numbers, shape (..., n, d)
         Keys in rows.
-    value : array of real numbers, shape (..., S, e)
+    value : array of real numbers, shape (..., n, e)
         Values in rows, finite.
     bias : array of real numbers, optional
-        Added to the scores; it must broadcast to their shape (..., L, S). An entry of -inf is
+        Added to the scores; it must broadcast to their shape (..., N, n). An entry of -inf is
         a mask.
     mask : boolean array, optional
-        True where a query may look at a key; it must broadcast to (..., L, S).
+        True where a query may look at a key; it must broadcast to (..., N, n).
     is_causal : bool, default False
         Query i looks at keys 0 to i only, counted from the first of both.
     scale : float, optional
@@ -253,7 +253,7 @@ def attention(
 
     Returns
     -------
-    array, shape (..., L, e)
+    array, shape (..., N, e)
         In the dtype of value; float16 and bfloat16 are computed in float32 and rounded once.
         A query that may look at no key gives 0, and so does one whose scores are all -inf.
 
@@ -300,18 +300,18 @@ def tiled_attention(
     enable_gqa: bool = False,
     block_size: int = 128,
 ) -> Array:
-    r"""Attend in one pass over the keys, block by block, with memory linear in L and S.
+    r"""Attend in one pass over the keys, block by block, with memory linear in N and n.
 
     Parameters
     ----------
     query, key, value, bias, mask, is_causal, scale, enable_gqa
         As in `attention`.
     block_size : int, default 128
-        How many keys to take at a time: L × block_size scores exist at once.
+        How many keys to take at a time: N × block_size scores exist at once.
 
     Returns
     -------
-    array, shape (..., L, e)
+    array, shape (..., N, e)
         What `attention` gives, up to rounding.
 
     Raises
@@ -360,7 +360,7 @@ def tiled_attention_vjp(
     ----------
     query, key, value, bias, mask, is_causal, scale, enable_gqa, block_size
         As in `tiled_attention`.
-    output_grad : array, shape (..., L, e)
+    output_grad : array, shape (..., N, e)
         Gradient G of a scalar with respect to the output.
 
     Returns
@@ -450,7 +450,7 @@ def _prepare(
     q, k, v = (xp.astype(x, kind) for x in arrays)
     if min(map(len, shapes)) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ValueError(
-            "query, key and value need the shapes (..., L, d), (..., S, d) and (..., S, e), got "
+            "query, key and value need the shapes (..., N, d), (..., n, d) and (..., n, e), got "
             + ", ".join(map(str, shapes))
         )
     groups = 0

@@ -520,13 +520,13 @@ A, B = np.zeros((2, 6, 3, 4)), np.zeros((2, 2, 5, 4))
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: attention(A, A[..., :3], A), ValueError, r"the shapes \(\.\.\., L"),
+        (lambda: attention(A, A[..., :3], A), ValueError, r"the shapes \(\.\.\., N"),
         (
             lambda: attention(A, A, A[..., :2, :]),
             ValueError,
-            r"the shapes \(\.\.\., L",
+            r"the shapes \(\.\.\., N",
         ),
-        (lambda: attention(A[0, 0, 0], A, A), ValueError, r"the shapes \(\.\.\., L"),
+        (lambda: attention(A[0, 0, 0], A, A), ValueError, r"the shapes \(\.\.\., N"),
         (lambda: attention(A, B, B), ValueError, "axes in front do not broadcast"),
         (lambda: attention(A[:, :5], B, B, enable_gqa=True), ValueError, "a divisor of H"),
         (lambda: attention(A, B, B[:, :1], enable_gqa=True), ValueError, "a divisor of H"),
