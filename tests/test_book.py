@@ -17,7 +17,8 @@ from run_notebooks import main, normalize
 ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "book"
 HELPERS = {
-    "__init__", "_arrays", "data", "figures", "huffman", "linear_cross_entropy", "sampled_softmax",
+    "__init__", "_arrays", "data", "figures", "huffman", "linear_cross_entropy",
+    "out_of_core", "parallel", "sampled_softmax",
     "symbolic",
 }  # fmt: skip
 TOC = re.findall(r"file: book/(\w+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
