@@ -24,7 +24,7 @@ class HuffmanTree(NamedTuple):
     paths : ndarray of int64, shape (n, depth)
         For each word the inner nodes from the root, which is 0, down to its parent. The n - 1
         inner nodes are numbered from the last one made to the first. Past the end: 0.
-    turns : ndarray of float64, shape (n, depth)
+    turns : ndarray of int8, shape (n, depth)
         Which way the path leaves each of these nodes: 1 or -1. Past the end: 0.
 
     Examples
@@ -49,7 +49,7 @@ class HuffmanTree(NamedTuple):
     @property
     def codes(self) -> tuple[str, ...]:
         """Each word's path in binary digits: 1 where it turns to the lighter side."""
-        digits = {1.0: "1", -1.0: "0", 0.0: ""}
+        digits = {1: "1", -1: "0", 0: ""}
         return tuple("".join(digits[turn] for turn in row) for row in self.turns.tolist())
 
 
@@ -98,7 +98,7 @@ def _joined(weights: list[float]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any,
     Words are 0 to n - 1, nodes follow as they are made; the root, the last, is its own parent.
     """
     n = len(weights)
-    parent, side = np.zeros(2 * n - 1, dtype=np.int64), np.zeros(2 * n - 1)
+    parent, side = np.zeros(2 * n - 1, dtype=np.int64), np.zeros(2 * n - 1, dtype=np.int8)
     heap = [(weight, word) for word, weight in enumerate(weights)]
     heapq.heapify(heap)
     for node in range(n, 2 * n - 1):
@@ -120,7 +120,7 @@ def _tables(parent: np.ndarray[Any, Any], side: np.ndarray[Any, Any]) -> Huffman
         at = parent[at]
     lengths = sum((below != root for below, _ in steps), np.zeros(n, dtype=np.int64))
     shape = (n, len(steps))
-    paths, turns = np.zeros(shape, dtype=np.int64), np.zeros(shape)
+    paths, turns = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int8)
     for step, (below, above) in enumerate(steps):
         (rows,) = np.nonzero(below != root)
         column = lengths[rows] - 1 - step

@@ -314,11 +314,12 @@ def _path(
 ) -> tuple[Array, Array, Array]:
     """Scores on each row's path, its turns, and the vectors of its nodes."""
     X, nodes = working(xp, X), working(xp, nodes)
-    paths = xp.take(xp.asarray(tree.paths, device=device(X)), target, axis=0)
-    turns = xp.asarray(tree.turns, dtype=X.dtype, device=device(X))
+    # The rows first: converting a whole table would cost time in proportion to n.
+    paths, turns = (xp.take(xp.asarray(t, device=device(X)), target, axis=0) for t in tree)
+    turns = xp.astype(turns, X.dtype)
     vectors = xp.take(nodes, xp.reshape(paths, (-1,)), axis=0)
     vectors = xp.reshape(vectors, (*paths.shape, X.shape[1]))
-    return xp.sum(X[:, None, :] * vectors, axis=-1), xp.take(turns, target, axis=0), vectors
+    return xp.sum(X[:, None, :] * vectors, axis=-1), turns, vectors
 
 
 def _along(xp: ModuleType, scores: Array, turns: Array) -> Array:
