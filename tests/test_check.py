@@ -1,6 +1,7 @@
 """`check`: what it finds, what it says, and that nothing a function does can stop it."""
 
 import ast
+import io
 import json
 import re
 import subprocess
@@ -61,12 +62,12 @@ def test_every_law_is_linked_to_a_claim_or_definition_that_the_book_has():
 
 @pytest.mark.parametrize("kind", check.KINDS)
 def test_our_own_functions_hold_every_law_in_numpy(kind):
-    check.run(getattr(notes, kind), kind, level="production", max_examples=15).raise_if_failed()
+    check.run(getattr(notes, kind), kind, level="production", max_examples=8).raise_if_failed()
 
 
-@pytest.mark.parametrize("kind", ["softmax", "cross_entropy_grad", "softmax_vjp"])
+@pytest.mark.parametrize("kind", ["softmax", "cross_entropy_grad"])
 def test_our_own_functions_hold_every_law_in_pytorch(kind):
-    report = check.run(getattr(notes, kind), kind, "torch", "production", max_examples=5)
+    report = check.run(getattr(notes, kind), kind, "torch", "production", max_examples=2)
     report.raise_if_failed()
 
 
@@ -99,14 +100,13 @@ PEERS = [
     ("torch", "cross_entropy_grad", gradient_by_autograd),
     ("torch", "softmax_vjp", backward_of_softmax),
     ("jax", "softmax", jax.nn.softmax),
-    ("jax", "logsumexp", jax.nn.logsumexp),
     ("jax", "cross_entropy", loss_by_jax),
 ]
 
 
 @pytest.mark.parametrize(("library", "kind", "function"), PEERS)
 def test_pytorch_and_jax_are_robust(library, kind, function):
-    examples = 6 if library == "jax" else 15
+    examples = 3 if library == "jax" else 10
     check.run(function, kind, library, "robust", max_examples=examples).raise_if_failed()
 
 
@@ -137,8 +137,9 @@ ALSO = {"link_by_link": ["chained-nan", "no-shift"]}  # in float32 it overflows 
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_planted_fault_is_found_and_named(name):
     fault = FAULTS[name]
+    examples = 3 if fault.level == "production" else 12
     report = check.run(
-        fault.function, fault.kind, level=fault.level, max_examples=20, **fault.options
+        fault.function, fault.kind, level=fault.level, max_examples=examples, **fault.options
     )
     assert not report.ok
     assert report.diagnoses == ALSO.get(name, [fault.diagnosis])
@@ -295,7 +296,7 @@ def test_in_a_terminal_there_is_one_line_a_law_and_the_failure_below_it(failed):
         assert law.statement in re.sub(r"\s+", " ", text)
     for failure in failed.failures:
         assert failure.calls[0][:40] in text
-    console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(record=True, width=100, file=io.StringIO())
     console.print(failed)
     assert "✗ large scores" in console.export_text()
 

@@ -15,10 +15,11 @@ try:
     from softmax_notes.check._run import run
     from softmax_notes.check._subject import KINDS, LEVELS
 except ImportError as error:
-    if error.name not in ("hypothesis", "mpmath", "rich"):
+    missing = (error.name or "").partition(".")[0]
+    if missing not in ("hypothesis", "mpmath", "rich"):
         raise
     raise ImportError(
-        f"softmax_notes.check needs {error.name}: pip install 'softmax-notes[check]'"
+        f"softmax_notes.check needs {missing}: pip install 'softmax-notes[check]'"
     ) from error
 
 __all__ = [

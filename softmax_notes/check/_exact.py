@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any, NamedTuple
 
 import mpmath
@@ -21,19 +22,21 @@ class Exact(NamedTuple):
 
 def exact(x: Any) -> Exact:
     """Evaluate the definitions on the exact values of the floats in x."""
+    counts = Counter(float(score) for score in x)  # long rows repeat few numbers
     with mpmath.workdps(DIGITS):
-        scores = [mpmath.mpf(float(score)) for score in x]
-        largest = max(scores)
-        exponentials = {score: mpmath.exp(score - largest) for score in set(scores)}
-        terms = [exponentials[score] for score in scores]
-        pivot = scores.index(largest)
-        log_total = mpmath.log1p(mpmath.fsum(terms[:pivot] + terms[pivot + 1 :]))
-        total = mpmath.fsum(terms)
-        return Exact(
-            [term / total for term in terms],
-            [score - largest - log_total for score in scores],
-            largest + log_total,
+        scores = {score: mpmath.mpf(score) for score in counts}
+        largest = max(scores.values())
+        terms = {score: mpmath.exp(value - largest) for score, value in scores.items()}
+        total = mpmath.fsum(terms[score] * count for score, count in counts.items())
+        # All but one of the largest, whose term is 1.
+        rest = mpmath.fsum(
+            terms[score] * (count - (scores[score] == largest)) for score, count in counts.items()
         )
+        log_total = mpmath.log1p(rest)
+        p = {score: term / total for score, term in terms.items()}
+        log_p = {score: value - largest - log_total for score, value in scores.items()}
+        row = [float(score) for score in x]
+        return Exact([p[v] for v in row], [log_p[v] for v in row], largest + log_total)
 
 
 class Format(NamedTuple):

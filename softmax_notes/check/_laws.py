@@ -304,10 +304,12 @@ def accurate(f: Subject, *args: Any, limit: float = 8.0, **options: Any) -> None
     tiny = 2.0**form.lowest
     scale = float(np.max(_values(args[0]), initial=0.0)) if f.kind == "logsumexp" else 0.0
     worst, place = 0.0, 0
-    for i, (value, true) in enumerate(zip(np.ravel(got), truth.ravel(), strict=True)):
-        near = abs(float(value) - float(true)) <= tiny if abs(true) < 2 * tiny else False
-        against = max(abs(true), abs(scale))
-        error = 0.0 if near else _ulp(float(value), true, against, form)
+    known: dict[tuple[float, int], float] = {}  # long rows repeat few numbers
+    for i, (value, true) in enumerate(zip(np.ravel(got).tolist(), truth.ravel(), strict=True)):
+        if (error := known.get((value, id(true)))) is None:
+            near = abs(true) < 2 * tiny and abs(value - float(true)) <= tiny
+            error = 0.0 if near else _ulp(value, true, max(abs(true), abs(scale)), form)
+            known[value, id(true)] = error
         if not error <= worst:
             worst, place = error, i
     if not worst <= limit:

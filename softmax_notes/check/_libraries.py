@@ -33,7 +33,7 @@ class Library(NamedTuple):
             x = x.detach().cpu()
         if hasattr(x, "dtype") and self.dtype_name(x) == "bfloat16":
             x = x.float() if hasattr(x, "float") else x.astype("float32")
-        return np.array(x)
+        return np.array(x.numpy() if hasattr(x, "numpy") else x)
 
 
 def _numpy() -> Library:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as seeded
 from hypothesis.errors import Flaky, FlakyFailure, Unsatisfiable
@@ -59,7 +60,8 @@ def _outcome(
     broken, calls = search(law, f, cases, examples, seed, end)
     if broken is None:
         return Outcome(law, "holds")
-    cause = diagnosed(f, broken, calls)
+    with np.errstate(all="ignore"):
+        cause = diagnosed(f, broken, calls)
     return Outcome(
         law,
         "fails",
@@ -80,7 +82,8 @@ def _judged(law: Law, f: Subject, case: Any) -> Broken | None:
     f.calls.clear()
     args, options = case
     try:
-        law.judge(f, *args, **options)
+        with np.errstate(all="ignore"):
+            law.judge(f, *args, **options)
     except Broken as broken:
         return broken
     return None
