@@ -516,6 +516,19 @@ def test_cumulative_sums_that_end_below_1_give_no_class_past_the_last():
     assert inverse_cdf([-INF, 0.0, -INF], [0.0, 0.5, 1.0]).tolist() == [1, 1, 1]
 
 
+def test_cumulative_sums_that_end_above_1_lose_no_class():
+    x = np.zeros(100_000, dtype=np.float32)
+    u = np.nextafter(np.float32(1), np.float32(0))
+    sums = np.cumsum(torch.softmax(torch.tensor(x), 0).numpy())
+    assert np.searchsorted(sums, u, side="right") < 99_950  # the rest would never be drawn
+    assert inverse_cdf(x, u) == 99_999
+
+
+def test_a_nucleus_that_holds_exactly_enough_is_not_enlarged(edge_library):
+    x = edge_library(np.log([2.0, 1.0, 1.0]))  # probabilities 1/2, 1/4, 1/4, exactly
+    assert to_numpy(nucleus_mask(x, 0.5)).tolist() == [True, False, False]
+
+
 @pytest.mark.parametrize(
     ("top_p", "expected"),
     [
