@@ -10,10 +10,10 @@ NOTEBOOKS := $(wildcard book/*.ipynb)
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test quality notebooks lint accuracy lab requirements clean
+.PHONY: help book pdf epub live serve test test-offline quality notebooks lint accuracy lab requirements clean
 
 help:  ## list the commands
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
 
 $(VENV)/.ready: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -29,11 +29,24 @@ book: $(VENV)/.ready  ## build the site, warnings as errors
 		|| { cat _build/book.log; exit 1; }
 	@echo "The book is built. Open $(abspath $(SITE))/index.html, or run: make serve"
 
+pdf: book  ## make the book as PDF; the next `make book` links it
+	$(BIN)/python book/offline pdf
+
+epub: book  ## make the book as EPUB; the next `make book` links it
+	$(BIN)/python book/offline epub
+
+live: $(VENV)/.ready  ## fetch Python for the browser; the next `make book` uses it
+	$(BIN)/python book/fetch_python.py
+
 serve: book  ## serve the site on this machine
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(SITE) $(PORT)
 
 test: book  ## run every test: package, proofs, doctests, notebooks, ledger, site
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --nbval
+
+test-offline: live pdf epub  ## make the offline copies and the live page, and test them
+	@$(MAKE) --no-print-directory book
+	$(BIN)/python -m pytest tests/offline.py
 
 notebooks: $(VENV)/.ready  ## run every notebook in place, outputs stored
 	$(BIN)/python book/run_notebooks.py $(NOTEBOOKS)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 from bs4 import Tag
-from pages import AUTHORS, SUBJECT, TITLE, Part, fragment, read_book, slug, text_of
+from pages import APPLIED, AUTHORS, SUBJECT, TITLE, Part, fragment, read_book, slug, text_of
 
 HERE = Path(__file__).parent
 XHTML = """<?xml version="1.0" encoding="utf-8"?>
@@ -66,7 +66,6 @@ PACKAGE = """<?xml version="1.0" encoding="utf-8"?>
 TYPES = {".xhtml": "application/xhtml+xml", ".svg": "image/svg+xml", ".png": "image/png"}
 TYPES |= {".css": "text/css", ".jpg": "image/jpeg"}
 SCRIPTS = {"msub", "msup", "msubsup", "munder", "mover", "munderover"}
-APPLIED = "\N{FUNCTION APPLICATION}"  # KaTeX writes it after an operator, where there is no place
 KEYWORDS = {"k", "kc", "kd", "kn", "kr", "ow"}
 COMMENTS = {"c1", "cm", "sd"}
 
@@ -154,8 +153,12 @@ def mathml(math: Tag) -> Tag:
     for operator in math.select("mo"):
         if operator.find(True):  # KaTeX writes \overset as an operator around its pieces
             operator.unwrap()
-        elif operator.parent.name in SCRIPTS and operator.get_text() == APPLIED:
-            operator.decompose()
+        elif operator.get_text() == APPLIED:
+            following = operator.find_next_sibling()
+            if operator.parent.name in SCRIPTS:
+                operator.decompose()
+            elif following is not None and following.name != "mo":
+                operator["rspace"] = "0.1667em"  # log n, but log(n)
     for symbol in math.select("[mathvariant]"):
         variant = symbol["mathvariant"]
         if symbol.name == "mi" and variant == "normal":

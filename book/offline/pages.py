@@ -19,8 +19,12 @@ from bs4 import BeautifulSoup, Tag
 TITLE = "Softmax notes"
 AUTHORS = "The Softmax notes authors"
 SUBJECT = "Softmax, derived, proved, tested and measured"
+APPLIED = "\N{FUNCTION APPLICATION}"  # which KaTeX writes after each operator, unseen
 # Nothing of this works, or says anything, on paper.
-WEB_ONLY = "a.headerlink, button, script, link, style, template, .live, .toctree-wrapper, .web-only"
+WEB_ONLY = (
+    "a.headerlink, button, script, link, style, template, .toctree-wrapper, .live, .web-only, "
+    ".chapter-line, details.cite, .doors, .chapter-cards img"
+)
 
 
 class Chapter(NamedTuple):
@@ -70,6 +74,8 @@ def read_chapter(site: Path, name: str, names: set[str]) -> Chapter:
     body.name, body.attrs = "section", {"id": stem, "class": ["chapter"]}
     for element in body.select(WEB_ONLY):
         element.decompose()
+    for still in body.select("noscript"):  # what stands for a live figure
+        still.unwrap()
     unfold(body)
     name_ids(body, stem)
     rewrite_links(body, site, name, names)
@@ -158,7 +164,7 @@ def text_of(element: Tag) -> str:
         for note in math.select("annotation"):
             note.decompose()
         formula.replace_with(math.get_text())
-    return " ".join(copy.get_text().split())
+    return " ".join(copy.get_text().replace(APPLIED, "").split())
 
 
 def slug(title: str) -> str:
