@@ -48,7 +48,7 @@ except ImportError as error:
 
 __all__ = ["cross_entropy", "log_softmax", "logsumexp", "softmax"]
 
-S = TypeVar("S")
+_S = TypeVar("_S")
 
 
 def softmax(x: Array, /, *, axis: Axis = -1, where: Array | None = None) -> Array:
@@ -287,7 +287,7 @@ def _state_of_block(
 
 
 def _tree(
-    join: Callable[[S, S], S],
+    join: Callable[[_S, _S], _S],
     parts: Any,
     axis: tuple[int, ...],
     keepdims: bool,
