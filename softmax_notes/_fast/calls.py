@@ -9,8 +9,8 @@ import numpy as np
 
 from softmax_notes._arrays import as_arrays, normalized_axes
 from softmax_notes._fast import kernels
-from softmax_notes._fast.kernels import BLOCK, CHUNK, LOGSUMEXP, LONG, SOFTMAX
-from softmax_notes._fast.threads import run
+from softmax_notes._fast.kernels import BLOCK, CHUNK, LOGSUMEXP, LONG, PANEL, SOFTMAX
+from softmax_notes._fast.threads import ALONE, run
 
 FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
 STREAM = 16 * 2**20  # bytes of a result that will not stay in a cache, and is written past it
@@ -84,7 +84,7 @@ def result(given: Source, array: Any) -> Any:
 
 def target_of(given: Source, out: Any, shape: tuple[int, ...]) -> Any:
     """Check the argument ``out`` and give it as a NumPy array."""
-    kind = np.ndarray if given.torch is None else given.torch.Tensor
+    kind: Any = np.ndarray if given.torch is None else given.torch.Tensor
     if not isinstance(out, kind):
         raise TypeError(f"out must be of the library of x, got {type(out).__name__}")
     if tuple(out.shape) != shape or out.dtype != given.dtype:
@@ -102,7 +102,38 @@ def target_of(given: Source, out: Any, shape: tuple[int, ...]) -> Any:
 
 
 def elementwise(x: Any, axis: Any, out: Any, kind: int) -> Any:
-    """Do softmax or log_softmax."""
+    """Do softmax or log_softmax; a matrix along its last axis goes the shortest way."""
+    if (axis == -1 or axis == 1) and matrix(x):
+        if out is None:
+            out = np.empty_like(x)
+        elif out is not x and not fits(x, out):
+            return _elementwise(x, axis, out, kind)
+        whole_rows(x, out, kind)
+        return out
+    return _elementwise(x, axis, out, kind)
+
+
+def matrix(x: Any) -> bool:
+    """Tell whether the kernels can take an array as it is, and write to it."""
+    return (
+        type(x) is np.ndarray
+        and x.ndim == 2
+        and (x.dtype is FLOAT32 or x.dtype is FLOAT64)
+        and x.size > 0
+        and x.flags.carray
+    )
+
+
+def fits(x: Any, out: Any) -> bool:
+    return (
+        matrix(out)
+        and out.shape == x.shape
+        and out.dtype is x.dtype
+        and not np.may_share_memory(x, out)
+    )
+
+
+def _elementwise(x: Any, axis: Any, out: Any, kind: int) -> Any:
     given = source(x)
     a = given.array
     if out is None:
@@ -129,17 +160,6 @@ def _same(a: Any, b: Any) -> bool:
 
 def _fill(a: Any, axis: Any, b: Any, kind: int) -> None:
     """Compute b, of the shape of a, along an axis or several."""
-    last = a.ndim - 1
-    if (
-        last == 1
-        and (axis == -1 or axis == 1)
-        and type(axis) is int
-        and a.flags.c_contiguous
-        and b.flags.c_contiguous
-        and a.size
-    ):
-        whole_rows(a, b, kind)
-        return
     axes = normalized_axes(np, a, axis)
     if a.size == 0:
         return
@@ -180,18 +200,25 @@ def _slices(a: Any, b: Any, kind: int) -> None:
         return
     lanes = 64 // a.itemsize
     wide = -(-inner // lanes)
-    width = max(1, min(wide, BLOCK // (n * lanes)))
+    width = min(wide, max(4, PANEL // (n * lanes)))
     blocks = outer * -(-wide // width)
-    run(kernels.columns, (a, b, kind), blocks, blocks)
+    run(kernels.columns, (a, b, kind, streamed(b)), blocks, blocks)
+
+
+def streamed(b: Any) -> bool:
+    """Tell whether a result is written past the caches: if it is large, in pieces not too short."""
+    return bool(b.nbytes >= STREAM and b.shape[-1] * b.itemsize >= 2048)
 
 
 def whole_rows(a: Any, b: Any, kind: int) -> None:
     """Do a, of shape (N, n), along its last axis."""
+    if a.size <= BLOCK:
+        kernels.rows(a, b, kind, False, ALONE, ALONE, 0)
+        return
     count, n = a.shape
-    streamed = b.nbytes >= STREAM
     if n <= LONG:
         blocks = -(-count // max(1, BLOCK // n))
-        run(kernels.rows, (a, b, kind, streamed), count, blocks)
+        run(kernels.rows, (a, b, kind, streamed(b)), count, blocks)
         return
     totals = summed(a)
     if kind == LOGSUMEXP:
@@ -201,7 +228,7 @@ def whole_rows(a: Any, b: Any, kind: int) -> None:
         return
     blocks = count * -(-n // CHUNK)
     factor = np.broadcast_to(_ONE, count).copy() if kind == SOFTMAX else _ONE
-    run(kernels.spread, (a, totals, b, kind, streamed, factor), blocks, blocks)
+    run(kernels.spread, (a, totals, b, kind, streamed(b), factor), blocks, blocks)
 
 
 def summed(a: Any) -> Any:
@@ -217,6 +244,14 @@ def summed(a: Any) -> Any:
 
 def reduced(x: Any, axis: Any, keepdims: bool, out: Any) -> Any:
     """Do logsumexp."""
+    if (axis == -1 or axis == 1) and not keepdims and matrix(x):
+        b = np.empty((len(x), 1), x.dtype)
+        whole_rows(x, b, LOGSUMEXP)
+        b = b[:, 0]
+        if out is None:
+            return b
+        target_of(Source(x, None, x.dtype), out, b.shape)[...] = b
+        return out
     given = source(x)
     a = given.array
     axes = normalized_axes(np, a, axis)

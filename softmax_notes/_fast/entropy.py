@@ -9,9 +9,19 @@ import numpy as np
 
 from softmax_notes._arrays import as_arrays, normalized_axes
 from softmax_notes._fast import kernels
-from softmax_notes._fast.calls import FLOAT64, STREAM, Source, result, source, summed, target_of
+from softmax_notes._fast.calls import (
+    FLOAT64,
+    Source,
+    fits,
+    matrix,
+    result,
+    source,
+    streamed,
+    summed,
+    target_of,
+)
 from softmax_notes._fast.kernels import BLOCK, CHUNK, LONG, SOFTMAX
-from softmax_notes._fast.threads import run
+from softmax_notes._fast.threads import ALONE, run
 
 _REDUCTIONS = ("mean", "sum", "none")
 _INT64 = np.dtype("int64")
@@ -32,6 +42,8 @@ class Options(NamedTuple):
 
 def evaluate(logits: Any, target: Any, options: Options, want: bool, out: Any = None) -> Any:
     """Give the loss and, if wanted, the gradient; else None in its place."""
+    if _plain_matrix(logits, target, options, out):
+        return _quick(logits, target, options, want, out)
     if options.reduction not in _REDUCTIONS:
         raise ValueError(f"reduction must be one of {_REDUCTIONS}, got {options.reduction!r}")
     if not 0 <= options.label_smoothing <= 1:
@@ -71,7 +83,7 @@ def evaluate(logits: Any, target: Any, options: Options, want: bool, out: Any = 
     if options.reduction == "none":
         value = result(given, loss.reshape(shape).astype(rows.dtype))
     else:
-        value = _single(given, math.fsum(loss) / divisor if _summable(loss) else loss.sum())
+        value = _single(given, kernels.add_up(loss) / divisor)
     if not want:
         return value, None
     if direct:
@@ -86,8 +98,39 @@ def evaluate(logits: Any, target: Any, options: Options, want: bool, out: Any = 
     return value, out
 
 
-def _summable(loss: Any) -> bool:
-    return bool(np.isfinite(loss).all())
+def _plain_matrix(logits: Any, target: Any, options: Options, out: Any) -> bool:
+    """Tell whether the kernel can take all arguments as they are: the shortest way."""
+    return (
+        (options.axis == -1 or options.axis == 1)
+        and options.weight is None
+        and not options.label_smoothing
+        and (options.reduction == "mean" or options.reduction == "sum")
+        and matrix(logits)
+        and logits.shape[1] <= LONG
+        and type(target) is np.ndarray
+        and target.dtype is _INT64
+        and target.shape == logits.shape[:1]
+        and target.flags.carray
+        and (out is None or fits(logits, out))
+    )
+
+
+def _quick(logits: Any, target: Any, options: Options, want: bool, out: Any) -> Any:
+    ignored = options.ignore_index
+    skip, ignored = ignored is not None, ignored or 0
+    n, char = logits.shape[1], logits.dtype.char
+    weight = _NO_WEIGHT[char]
+    wrong, total = kernels.weigh(target, n, ignored, skip, weight)
+    if wrong >= 0:
+        raise ValueError(f"target must be from 0 to {n - 1}, got {int(target[wrong])}")
+    divisor = (total or math.nan) if options.reduction == "mean" else 1.0
+    if not want:
+        out = _NOTHING[char]
+    elif out is None:
+        out = np.empty_like(logits)
+    loss = np.empty(len(logits))
+    _hard(logits, None, target, weight, ignored, skip, 0.0, divisor, loss, out, want)
+    return logits.dtype.type(kernels.add_up(loss) / divisor), out if want else None
 
 
 def _single(given: Source, value: float) -> Any:
@@ -190,7 +233,10 @@ def _hard(
     if n > LONG:
         _long(rows, target, weight, ignored, skip, divisor, loss, grad, want)
         return
-    args = (rows, target, weight, ignored, skip, divisor, loss, grad, want, grad.nbytes >= STREAM)
+    args = (rows, target, weight, ignored, skip, divisor, loss, grad, want, streamed(grad))
+    if rows.size <= BLOCK:
+        kernels.losses(*args, ALONE, ALONE, 0)
+        return
     run(kernels.losses, args, count, -(-count // max(1, BLOCK // n)))
 
 
@@ -211,7 +257,7 @@ def _long(
         return
     factor /= divisor
     blocks = count * -(-n // CHUNK)
-    args = (rows, totals, grad, SOFTMAX, grad.nbytes >= STREAM, factor)
+    args = (rows, totals, grad, SOFTMAX, streamed(grad), factor)
     run(kernels.spread, args, blocks, blocks)
     grad[np.arange(count), t] = np.expm1(-one) * factor
     grad[~kept] = 0

@@ -57,7 +57,9 @@ SOFTMAX, LOG_SOFTMAX, LOGSUMEXP = 0, 1, 2
 PATIENCE = 100_000  # looks at a counter before a thread goes to sleep: about 0.1 ms
 FAR = 128  # vectors between what is read and what is asked for
 LINE = 8  # integers in a cache line: each counter has one to itself
-BLOCK = 32768  # elements that a thread takes at a time
+BLOCK = 16384  # elements that a thread takes at a time
+SHORT = 8  # vectors: rows up to here take a shorter way
+PANEL = 32768  # elements of columns that are copied side by side
 CHUNK = 32768  # elements of a piece of a long row
 LONG = 131072  # a row longer than this is read in pieces
 
@@ -119,6 +121,12 @@ def wait(state, units):
     while read(state, 0) < units and patience > 0:
         patience -= 1
     return read(state, 0) >= units
+
+
+@inline
+def strokes(bell):
+    """Give how often it has rung; a call in one thread has no bell."""
+    return read(bell, 0) if bell.shape[0] else 0
 
 
 @inline
@@ -201,15 +209,17 @@ def maximum(x, at, n):
 def terms(x, at, n, shift, out, to, keep, ahead):
     """Add the exponentials of a row; write them from element ``to`` of out on, if asked.
 
-    On the way it finds the maximum of the row of n elements from ``ahead`` on, which is next: the
-    multiplications leave time to fetch it from memory.
+    Those that do not fill a vector are given back instead: read soon after it was written, a
+    part of a vector makes the processor wait. On the way it finds the maximum of the row of n
+    elements from ``ahead`` on, which is next: the multiplications leave time to fetch it from
+    memory.
     """
     v = vector_of(x)
     w = lanes(v)
     zero, lowest = fill(v, 0.0), fill(v, -np.inf)
     high, low = zero, zero
     a, b, c, d = zero, zero, zero, zero
-    p, q = lowest, lowest
+    p, q, last = lowest, lowest, zero
     i = 0
     while i + 4 * w <= n:
         e = exponential(load(v, x, at + i), shift)
@@ -242,13 +252,11 @@ def terms(x, at, n, shift, out, to, keep, ahead):
         a = a + e
         i += w
     if i < n:
-        e = exponential(load_part(lowest, x, at + i, n - i), shift)
+        last = exponential(load_part(lowest, x, at + i, n - i), shift)
         q = larger(load_part(lowest, x, ahead + i, n - i), q)
-        if keep:
-            store_part(out, to + i, e, n - i)
-        b = b + e
+        b = b + last
     high, low = flush(high, low, (a + b) + (c + d))
-    return total(high, low), largest(larger(p, q))
+    return total(high, low), largest(larger(p, q)), last
 
 
 @inline
@@ -283,23 +291,29 @@ def excess(x, at, n, shift, m, s):
 
 
 @inline
-def scaled(src, at, n, out, to, factor, streamed):
-    """Multiply a row by a number."""
+def scaled(src, at, n, out, to, factor, streamed, last):
+    """Multiply a row by a number; ``last`` holds what does not fill a vector."""
     v = vector_of(out)
     w = lanes(v)
     by = fill(v, factor)
     i = 0
-    if streamed:
-        i = min(misaligned(out, to), n)
-        store_part(out, to, load_part(by, src, at, i) * by, i)
+    if streamed and n >= 2 * w:
+        # Whole lines of the cache, and a vector at either end, which overlap them.
+        store(out, to, load(v, src, at) * by)
+        i = misaligned(out, to)
         while i + w <= n:
             stream(out, to + i, load(v, src, at + i) * by)
             i += w
+        i = n // w * w
+        store(out, to + i - w, load(v, src, at + i - w) * by)
+        if i < n:
+            store_part(out, to + i, last * by, n - i)
+        return
     while i + w <= n:
         store(out, to + i, load(v, src, at + i) * by)
         i += w
     if i < n:
-        store_part(out, to + i, load_part(by, src, at + i, n - i) * by, n - i)
+        store_part(out, to + i, last * by, n - i)
 
 
 @inline
@@ -339,23 +353,68 @@ def has_nan(x, at, n):
 
 @inline
 def short(x, at, n, out, to):
-    """Do softmax of a row that fits one vector."""
-    y = load_part(fill(vector_of(x), -np.inf), x, at, n)
-    e = exponential(y, shift_of(fill(y, largest(y))))
-    store_part(out, to, e * fill(y, 1 / added(e)), n)
+    """Do softmax of a row of a few vectors, with less ado."""
+    v = vector_of(x)
+    w = lanes(v)
+    lowest = fill(v, -np.inf)
+    if n <= w:
+        y = load_part(lowest, x, at, n)
+        e = exponential(y, shift_of(fill(v, largest(larger(y, lowest)))))
+        store_part(out, to, e * fill(v, 1 / added(e)), n)
+        return
+    i = n // w * w
+    tail = load_part(lowest, x, at + i, n - i) if i < n else lowest
+    m = tail
+    for j in range(0, i, w):
+        m = larger(load(v, x, at + j), m)
+    m = larger(m, lowest)  # in the tail was perhaps NaN
+    shift = shift_of(fill(v, largest(m)))
+    last = exponential(tail, shift)
+    s = last if i < n else fill(v, 0.0)
+    for j in range(0, i, w):
+        e = exponential(load(v, x, at + j), shift)
+        store(out, to + j, e)
+        s = s + e
+    by = fill(v, 1 / added(s))
+    for j in range(0, i, w):
+        store(out, to + j, load(v, out, to + j) * by)
+    if i < n:
+        store_part(out, to + i, last * by, n - i)
 
 
 @inline
 def short_excess(x, at, n):
     """Give the maximum of such a row, and the sum without it, relative to its term."""
-    y = load_part(fill(vector_of(x), -np.inf), x, at, n)
-    m = largest(y)
-    top = fill(y, m)
+    v = vector_of(x)
+    w = lanes(v)
+    zero, one, lowest = fill(v, 0.0), fill(v, 1.0), fill(v, -np.inf)
+    m = lowest
+    for i in range(0, n, w):
+        m = larger(get(lowest, x, at + i, n - i), m)
+    top = fill(v, largest(m))
     shift = shift_of(top)
-    e, first = exponential(y, shift), exponential(top, shift)
-    rest = added(where_equal(y, top, fill(y, 0.0), e))
-    ties = added(where_equal(y, top, fill(y, 1.0), fill(y, 0.0))) - 1
-    return m, rest / lane(first, 0) + ties
+    rest, ties = zero, zero
+    for i in range(0, n, w):
+        y = get(lowest, x, at + i, n - i)
+        rest = rest + where_equal(y, top, zero, exponential(y, shift))
+        ties = ties + where_equal(y, top, one, zero)
+    # Every maximum but one is part of the rest.
+    return largest(m), added(rest) / lane(exponential(top, shift), 0) + (added(ties) - 1)
+
+
+@inline
+def get(v, a, i, count):
+    """Read a vector, or the part of it that is there; the other lanes are those of v."""
+    return load(v, a, i) if count >= lanes(v) else load_part(v, a, i, count)
+
+
+@inline
+def put(a, i, v, count):
+    """Write a vector, or the part of it that is there."""
+    if count >= lanes(v):
+        store(a, i, v)
+    else:
+        store_part(a, i, v, count)
 
 
 @inline
@@ -368,7 +427,7 @@ def start_of(a, i):
 def rows(x, out, kind, streamed, state, bell, me):
     """Do whole rows: x (N, n), out (N, n) or, for logsumexp, (N, 1)."""
     team = Team(state, bell)
-    heard = read(bell, 0)
+    heard = strokes(bell)
     count, n = x.shape
     v = vector_of(x)
     step = max(1, BLOCK // max(n, 1))
@@ -383,10 +442,10 @@ def rows(x, out, kind, streamed, state, bell, me):
         for i in range(block * step, end):
             at, to = start_of(x, i), start_of(out, i)
             ahead = start_of(x, min(following * step if i + 1 == end else i + 1, count - 1))
-            if kind == SOFTMAX and n <= lanes(v):
+            if kind == SOFTMAX and n <= SHORT * lanes(v):
                 short(x, at, n, out, to)
                 continue
-            if kind == LOGSUMEXP and n <= lanes(v):
+            if kind == LOGSUMEXP and n <= SHORT * lanes(v):
                 m, rest = short_excess(x, at, n)
                 if abs(m) < np.inf:
                     out[i, 0] = m + np.log1p(np.float64(rest))
@@ -396,13 +455,13 @@ def rows(x, out, kind, streamed, state, bell, me):
             shift = shift_of(fill(v, m))
             if kind == SOFTMAX:
                 if streamed:
-                    s, then = terms(x, at, n, shift, scratch, aside, True, ahead)
-                    scaled(scratch, aside, n, out, to, 1.0 / s, True)
+                    s, then, last = terms(x, at, n, shift, scratch, aside, True, ahead)
+                    scaled(scratch, aside, n, out, to, 1.0 / s, True, last)
                 else:
-                    s, then = terms(x, at, n, shift, out, to, True, ahead)
-                    scaled(out, to, n, out, to, 1.0 / s, False)
+                    s, then, last = terms(x, at, n, shift, out, to, True, ahead)
+                    scaled(out, to, n, out, to, 1.0 / s, False, last)
             else:
-                s, then = terms(x, at, n, shift, out, 0, False, ahead)
+                s, then, last = terms(x, at, n, shift, out, 0, False, ahead)
                 if kind == LOG_SOFTMAX:
                     log_s = np.log1p(excess(x, at, n, shift, m, s))
                     lowered(x, at, n, out, to, m, log_s, streamed)
@@ -426,7 +485,7 @@ def pieces(x, parts, state, bell, me):
     The last two are the sum of all exponentials and of those but one maximum's, both in units
     of 2^b e^c, with c the shift of the piece.
     """
-    team, heard = Team(state, bell), read(bell, 0)
+    team, heard = Team(state, bell), strokes(bell)
     n = x.shape[1]
     v = vector_of(x)
     blocks = parts.shape[0] * parts.shape[1]
@@ -441,7 +500,7 @@ def pieces(x, parts, state, bell, me):
         part[0] = m
         part[1] = whole(fill(v, m))
         if abs(m) < np.inf:
-            s, _ = terms(x, at, size, shift, x, 0, False, at)
+            s, _, _ = terms(x, at, size, shift, x, 0, False, at)
             first = np.float64(lane(exponential(fill(v, m), shift), 0))
             part[2] = s
             part[3] = excess(x, at, size, shift, m, s) * first
@@ -508,7 +567,7 @@ def merge(x, parts, totals):
 @kernel
 def spread(x, totals, out, kind, streamed, factor, state, bell, me):
     """Write softmax, times a factor for each row, or log_softmax of long rows, in pieces."""
-    team, heard = Team(state, bell), read(bell, 0)
+    team, heard = Team(state, bell), strokes(bell)
     count, n = x.shape
     v = vector_of(x)
     each = (n + CHUNK - 1) // CHUNK
@@ -523,8 +582,9 @@ def spread(x, totals, out, kind, streamed, factor, state, bell, me):
         m = totals[row, 0]
         if kind == SOFTMAX:
             shift = shift_of(fill(v, m))
-            terms(x, at, size, shift, scratch, aside, True, at)
-            scaled(scratch, aside, size, out, to, factor[row] / totals[row, 1], streamed)
+            _, _, last = terms(x, at, size, shift, scratch, aside, True, at)
+            by = factor[row] / totals[row, 1]
+            scaled(scratch, aside, size, out, to, by, streamed, last)
         else:
             lowered(x, at, size, out, to, m, np.log1p(totals[row, 2]), streamed)
         done(team, 1)
@@ -536,30 +596,14 @@ def spread(x, totals, out, kind, streamed, factor, state, bell, me):
 
 
 @inline
-def get(v, a, i, count):
-    """Read a vector, or the part of it that is there; the other lanes are those of v."""
-    return load(v, a, i) if count >= lanes(v) else load_part(v, a, i, count)
-
-
-@inline
-def put(a, i, v, count):
-    """Write a vector, or the part of it that is there."""
-    if count >= lanes(v):
-        store(a, i, v)
-    else:
-        store_part(a, i, v, count)
-
-
-@inline
-def column_terms(x, at, step, n, count, shift, out, to, stride, keep):
-    """Add the exponentials of each lane; write them, if asked."""
-    v = vector_of(x)
-    zero = fill(v, 0.0)
+def column_terms(panel, at, step, n, shift, keep):
+    """Add the exponentials of each lane of a column of vectors; replace it by them, if asked."""
+    zero = fill(vector_of(panel), 0.0)
     high, low, s = zero, zero, zero
     for i in range(n):
-        e = exponential(get(zero, x, at + i * step, count), shift)
+        e = exponential(load(zero, panel, at + i * step), shift)
         if keep:
-            put(out, to + i * stride, e, count)
+            store(panel, at + i * step, e)
         s = s + e
         if i % 16 == 15:
             high, low = flush(high, low, s)
@@ -568,13 +612,12 @@ def column_terms(x, at, step, n, count, shift, out, to, stride, keep):
 
 
 @inline
-def column_others(x, at, step, n, count, shift, m):
+def column_others(panel, at, step, n, shift, m):
     """Add those that are not the maximum of their lane."""
-    v = vector_of(x)
-    zero = fill(v, 0.0)
+    zero = fill(vector_of(panel), 0.0)
     high, low, s = zero, zero, zero
     for i in range(n):
-        y = get(zero, x, at + i * step, count)
+        y = load(zero, panel, at + i * step)
         s = s + where_equal(y, m, zero, exponential(y, shift))
         if i % 16 == 15:
             high, low = flush(high, low, s)
@@ -583,8 +626,8 @@ def column_others(x, at, step, n, count, shift, m):
 
 
 @inline
-def column_excess(x, at, step, n, count, shift, m, high, low):
-    """Give the excess of each lane, as `excess` does for a row."""
+def column_log(panel, at, step, n, shift, m, high, low):
+    """Give log1p of the excess of each lane, as `excess` does for a row."""
     first = exponential(m, shift)
     dominated = False
     for j in range(lanes(m)):
@@ -592,7 +635,7 @@ def column_excess(x, at, step, n, count, shift, m, high, low):
         dominated |= s < 1.5 * one
     rest_high, rest_low = high, low
     if dominated:
-        rest_high, rest_low = column_others(x, at, step, n, count, shift, m)
+        rest_high, rest_low = column_others(panel, at, step, n, shift, m)
     logs = m
     for j in range(lanes(m)):
         s, one = np.float64(lane(high, j)) + lane(low, j), np.float64(lane(first, j))
@@ -604,59 +647,97 @@ def column_excess(x, at, step, n, count, shift, m, high, low):
 
 
 @inline
-def column_logsumexp(x, at, step, n, count, m, log_s, out, to):
-    """Write m + log S of each lane; an infinite m decides alone, unless there is NaN."""
-    for j in range(min(count, lanes(m))):
-        top = lane(m, j)
-        result = np.float64(top) + lane(log_s, j)
+def column_logsumexp(panel, at, step, n, m, log_s):
+    """Give m + log S of each lane; an infinite m decides alone, unless there is NaN."""
+    result = m
+    for j in range(lanes(m)):
+        top = np.float64(lane(m, j))
+        value = top + lane(log_s, j)
         if abs(top) == np.inf:
-            result = np.float64(top)
+            value = top
             for i in range(n):
-                if has_nan(x, at + i * step + j, 1):
-                    result = np.nan
-        store_part(out, to + j, fill(m, result), 1)
+                if has_nan(panel, at + i * step + j, 1):
+                    value = np.nan
+        result = with_lane(result, j, value)
+    return result
 
 
 @kernel
-def columns(x, out, kind, state, bell, me):
-    """Do slices along the middle axis: x, out (outer, n, inner) or out (outer, 1, inner)."""
-    team, heard = Team(state, bell), read(bell, 0)
+def columns(x, out, kind, streamed, state, bell, me):
+    """Do slices along the middle axis: x, out (outer, n, inner) or out (outer, 1, inner).
+
+    A panel, some vectors wide, is copied side by side first: where rows are a power of two apart,
+    the cache has few places for one column.
+    """
+    team, heard = Team(state, bell), strokes(bell)
     outer, n, inner = x.shape
     v = vector_of(x)
     w = lanes(v)
     wide = (inner + w - 1) // w
-    width = max(1, min(wide, BLOCK // (max(n, 1) * w)))  # vectors side by side in one block
+    width = panel_width(n, wide, w)
     each = (wide + width - 1) // width
-    step, stride = x.strides[1] // x.itemsize, out.strides[1] // out.itemsize
+    panel = np.empty((n + 3) * width * w, x.dtype)
+    aside = misaligned(panel, 0)
+    step, tops = width * w, aside + n * width * w
+    factors = tops + width * w
+    x_step, out_step = x.strides[1] // x.itemsize, out.strides[1] // out.itemsize
+    aligned = streamed and misaligned(out, 0) == 0 and out_step % w == 0
     block = claim(team, me, -1, outer * each)
     while block < outer * each:
         row, place = divmod(block, each)
-        for j in range(place * width, min((place + 1) * width, wide)):
-            count = inner - j * w
-            at, to = start_of(x, row) + j * w, start_of(out, row) + j * w
-            m = fill(v, -np.inf)
-            for i in range(n):
-                m = larger(get(m, x, at + i * step, count), m)
+        start = place * width
+        size = min(width, wide - start)
+        at, to = start_of(x, row) + start * w, start_of(out, row) + start * w
+        for j in range(size):
+            store(panel, tops + j * w, fill(v, -np.inf))
+        for i in range(n):
+            for j in range(size):
+                y = get(fill(v, 0.0), x, at + i * x_step + j * w, inner - (start + j) * w)
+                store(panel, aside + i * step + j * w, y)
+                store(panel, tops + j * w, larger(y, load(v, panel, tops + j * w)))
+        for j in range(size):
+            m = load(v, panel, tops + j * w)
             shift = shift_of(m)
-            high, low = column_terms(x, at, step, n, count, shift, out, to, stride, kind == SOFTMAX)
+            high, low = column_terms(panel, aside + j * w, step, n, shift, kind == SOFTMAX)
             if kind == SOFTMAX:
-                factor = reciprocal(high + low)
-                for i in range(n):
-                    put(out, to + i * stride, get(v, out, to + i * stride, count) * factor, count)
+                store(panel, factors + j * w, reciprocal(high + low))
                 continue
-            log_s = column_excess(x, at, step, n, count, shift, m, high, low)
+            log_s = column_log(panel, aside + j * w, step, n, shift, m, high, low)
             if kind == LOGSUMEXP:
-                column_logsumexp(x, at, step, n, count, m, log_s, out, to)
-                continue
-            for i in range(n):
-                y = get(v, x, at + i * step, count)
-                put(out, to + i * stride, y - m - log_s, count)
+                y = column_logsumexp(panel, aside + j * w, step, n, m, log_s)
+                put(out, to + j * w, y, inner - (start + j) * w)
+            else:
+                store(panel, factors + j * w, log_s)
+        for i in range(n if kind != LOGSUMEXP else 0):
+            for j in range(size):
+                y = load(v, panel, aside + i * step + j * w)
+                factor = load(v, panel, factors + j * w)
+                y = y * factor if kind == SOFTMAX else y - load(v, panel, tops + j * w) - factor
+                if aligned:
+                    stream(out, to + i * out_step + j * w, y)
+                else:
+                    put(out, to + i * out_step + j * w, y, inner - (start + j) * w)
         done(team, 1)
         block = claim(team, me, block, outer * each)
     linger(team, me, heard)
 
 
+@inline
+def panel_width(n, wide, w):
+    """Give how many vectors side by side make a panel that a cache holds."""
+    return min(wide, max(4, PANEL // (max(n, 1) * w)))
+
+
 # --- cross-entropy, and its gradient on the way
+
+
+@kernel
+def add_up(loss):
+    """Add numbers with their rounding errors."""
+    high, low = 0.0, 0.0
+    for value in loss:
+        high, low = flush(high, low, value)
+    return high + low if abs(high) < np.inf else high
 
 
 @kernel
@@ -693,7 +774,7 @@ def set_at(a, i, value):
 @kernel
 def losses(x, target, weight, ignored, skip, divisor, loss, grad, want, streamed, state, bell, me):
     """Give each row's loss against a class index, and the gradient of their sum / divisor."""
-    team, heard = Team(state, bell), read(bell, 0)
+    team, heard = Team(state, bell), strokes(bell)
     count, n = x.shape
     v = vector_of(x)
     step = max(1, BLOCK // max(n, 1))
@@ -711,9 +792,9 @@ def losses(x, target, weight, ignored, skip, divisor, loss, grad, want, streamed
             t = target[i]
             shift = shift_of(fill(v, m))
             if want and not streamed:
-                s, then = terms(x, at, n, shift, grad, to, True, ahead)
+                s, then, last = terms(x, at, n, shift, grad, to, True, ahead)
             else:
-                s, then = terms(x, at, n, shift, scratch, aside, want, ahead)
+                s, then, last = terms(x, at, n, shift, scratch, aside, want, ahead)
             if skip and t == ignored:
                 loss[i] = 0.0
                 if want:
@@ -725,10 +806,10 @@ def losses(x, target, weight, ignored, skip, divisor, loss, grad, want, streamed
                 factor = factor / divisor
                 if want:
                     if streamed:
-                        scaled(scratch, aside, n, grad, to, factor / s, True)
+                        scaled(scratch, aside, n, grad, to, factor / s, True, last)
                         fence()
                     else:
-                        scaled(grad, to, n, grad, to, factor / s, False)
+                        scaled(grad, to, n, grad, to, factor / s, False, last)
                     set_at(grad, to + t, math.expm1(-one) * factor)
             m = then
         done(team, end - block * step)
@@ -760,7 +841,7 @@ def soft_losses(
     state, bell, me,
 ):  # fmt: skip
     """Do the same for targets in every class: probabilities y, or smoothed class indices."""
-    team, heard = Team(state, bell), read(bell, 0)
+    team, heard = Team(state, bell), strokes(bell)
     count, n = x.shape
     v = vector_of(x)
     w = lanes(v)
@@ -782,7 +863,9 @@ def soft_losses(
             m = maximum(x, at, n)
             top = fill(v, m)
             shift = shift_of(top)
-            s, _ = terms(x, at, n, shift, scratch, 0, True, at)
+            s, _, last = terms(x, at, n, shift, scratch, 0, True, at)
+            if n % w:
+                store(scratch, n // w * w, last)
             log_s = np.log1p(excess(x, at, n, shift, m, s))
             high, low, far_high, far_low = zero, zero, zero, zero
             for i in range(0, n, w):

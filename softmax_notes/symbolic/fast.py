@@ -11,7 +11,7 @@ _k, _K, _L = sp.symbols("k K L", integer=True)
 
 
 def shift_residual() -> sp.Expr:
-    """A probability from exponentials shifted by any c, minus that of the definition.
+    """Probability from exponentials shifted by any c, minus that of the definition.
 
     Claim ``prop-fast-shift``. For any n: R is the sum of the other exponentials.
 
