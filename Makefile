@@ -10,7 +10,7 @@ NOTEBOOKS := $(wildcard book/*.ipynb)
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf epub live serve test test-offline quality notebooks lint accuracy lab requirements clean
+.PHONY: help book pdf epub live serve test test-offline quality notebooks lint accuracy bench lab requirements clean
 
 help:  ## list the commands
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -62,6 +62,9 @@ quality: book  ## judge the site: accessibility, valid HTML, speed
 
 accuracy: $(VENV)/.ready  ## measure errors in ULP beside SciPy, PyTorch and JAX
 	$(BIN)/python -m benchmarks.accuracy
+
+bench: $(VENV)/.ready  ## measure the speed beside PyTorch, JAX, SciPy and ONNX Runtime
+	$(BIN)/python -m benchmarks.speed
 
 lab: $(VENV)/.ready  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab book
