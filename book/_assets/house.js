@@ -21,3 +21,13 @@ document.querySelectorAll(".citation-list, .citation").forEach((e) => e.removeAt
 const onClick = (name, action) => document.querySelector(name)?.addEventListener("click", action);
 onClick(".btn-download-pdf-button", () => window.print());
 onClick(".btn-fullscreen-button", () => window.toggleFullScreen());
+
+// Paper is white: what is printed is light, colors of code included.
+const root = document.documentElement;
+window.addEventListener("beforeprint", () => {
+  root.dataset.onScreen = root.dataset.theme;
+  root.dataset.theme = "light";
+});
+window.addEventListener("afterprint", () => {
+  root.dataset.theme = root.dataset.onScreen;
+});
