@@ -17,7 +17,7 @@ from run_notebooks import main, normalize
 ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "book"
 HELPERS = {
-    "__init__", "_arrays", "data", "figures", "huffman", "linear_cross_entropy",
+    "__init__", "_cli", "_arrays", "data", "figures", "huffman", "linear_cross_entropy",
     "out_of_core", "parallel", "sampled_softmax",
     "symbolic",
 }  # fmt: skip
@@ -39,7 +39,9 @@ def code_cells(stem):
 def test_a_chapter_a_module_and_a_test_file_share_each_stem():
     assert CHAPTERS
     assert sorted(CHAPTERS) == sorted(path.stem for path in BOOK.glob("*.ipynb"))
-    modules = {path.stem for path in (ROOT / "softmax_notes").iterdir() if path.suffix == ".py"}
+    package = ROOT / "softmax_notes"
+    modules = {path.stem for path in package.iterdir() if path.suffix == ".py"}
+    modules |= {path.parent.name for path in package.glob("[!_]*/__init__.py")}
     assert sorted(CHAPTERS) == sorted(modules - HELPERS)
     assert [stem for stem in CHAPTERS if not (ROOT / f"tests/test_{stem}.py").exists()] == []
 

@@ -24,7 +24,11 @@ def modules(root: Path) -> dict[str, list[str]]:
     """Sort the public modules: those of chapters, in the book's order, proofs, and helpers."""
     package = root / "softmax_notes"
     toc = re.findall(r"file: book/(\w+)", (root / "_toc.yml").read_text(encoding="utf-8"))
-    chapters = [stem for stem in toc if (package / f"{stem}.py").exists()]
+    chapters = [
+        stem
+        for stem in toc
+        if (package / f"{stem}.py").exists() or (package / stem / "__init__.py").exists()
+    ]
     proved = {path.stem for path in (package / "symbolic").glob("[!_]*.py")}
     proofs = [stem for stem in toc if stem in proved] + sorted(proved - set(toc))
     found = {path.stem for path in package.iterdir() if (path / "__init__.py").exists()}

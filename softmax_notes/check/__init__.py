@@ -39,11 +39,11 @@ __all__ = [
     "softmax_vjp",
 ]
 
-Function = Callable[..., Any]
+_Function = Callable[..., Any]
 
 
 def softmax(
-    f: Function,
+    f: _Function,
     library: str = "numpy",
     level: str = "textbook",
     *,
@@ -116,7 +116,7 @@ def softmax(
 
 
 def log_softmax(
-    f: Function,
+    f: _Function,
     library: str = "numpy",
     level: str = "textbook",
     *,
@@ -168,7 +168,7 @@ def log_softmax(
 
 
 def logsumexp(
-    f: Function,
+    f: _Function,
     library: str = "numpy",
     level: str = "textbook",
     *,
@@ -220,7 +220,7 @@ def logsumexp(
 
 
 def cross_entropy(
-    f: Function,
+    f: _Function,
     library: str = "numpy",
     level: str = "textbook",
     *,
@@ -274,7 +274,7 @@ def cross_entropy(
 
 
 def cross_entropy_grad(
-    f: Function,
+    f: _Function,
     library: str = "numpy",
     level: str = "textbook",
     *,
@@ -328,7 +328,7 @@ def cross_entropy_grad(
 
 
 def softmax_jacobian(
-    f: Function,
+    f: _Function,
     library: str = "numpy",
     level: str = "textbook",
     *,
@@ -381,7 +381,7 @@ def softmax_jacobian(
 
 
 def softmax_jvp(
-    f: Function,
+    f: _Function,
     library: str = "numpy",
     level: str = "textbook",
     *,
@@ -433,7 +433,7 @@ def softmax_jvp(
 
 
 def softmax_vjp(
-    f: Function,
+    f: _Function,
     library: str = "numpy",
     level: str = "textbook",
     *,

@@ -109,9 +109,14 @@ class Report:
             parts.insert(1, f"{count['fails']} fail{'s' * (count['fails'] == 1)}")
         return ", ".join(parts)
 
+    def __repr__(self) -> str:
+        return f"<Report: {self._title()}; {self._verdict()}>"
+
     def __str__(self) -> str:
         file = io.StringIO()
-        Console(file=file, width=96, color_system=None, highlight=False).print(self)
+        Console(file=file, width=96, color_system=None, highlight=False, force_jupyter=False).print(
+            self
+        )
         return file.getvalue().rstrip()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -223,8 +228,13 @@ _GREEN, _RED, _YELLOW, _GRAY = "#2b8a3e", "#d6453d", "#b58900", "#808080"
 _COLORS = {"holds": _GREEN, "fails": _RED, "does not apply": _GRAY, "not tried": _YELLOW}
 
 
+_CELL = (
+    '<td style="padding:2px 8px;vertical-align:top;text-align:left;overflow-wrap:anywhere">{}</td>'
+)
+
+
 def _html_row(outcome: Outcome, book: str) -> str:
-    law, cell = outcome.law, 'style="padding:2px 8px;vertical-align:top;text-align:left"'
+    law = outcome.law
     color = _COLORS[outcome.status]
     links = ", ".join(
         f'<a href="{_escaped(_address(book, claim))}">{_escaped(claim.split("#")[1])}</a>'
@@ -236,14 +246,15 @@ def _html_row(outcome: Outcome, book: str) -> str:
     if outcome.reason:
         text += f" <i>({_escaped(outcome.reason)})</i>"
     if (failure := outcome.failure) is not None:
-        code = "margin:4px 0;white-space:pre-wrap;background:none;border:0;padding:0;color:inherit"
+        code = "margin:4px 0;padding:0;border:0;background:none;color:inherit"
+        code += ";white-space:pre-wrap;overflow-wrap:anywhere"
         text += (
             f'<pre style="{code}">{_escaped(chr(10).join(failure.calls[:4]))}</pre>'
             f"expected {_escaped(failure.expected)}<br>got {_escaped(failure.got)}<br>"
             f"<b>{_escaped(failure.cause)}</b>"
         )
     cells = (first, _escaped(law.name), text, links)
-    return f"<tr>{''.join(f'<td {cell}>{content}</td>' for content in cells)}</tr>"
+    return f"<tr>{''.join(_CELL.format(content) for content in cells)}</tr>"
 
 
 def _address(book: str | None, claim: str) -> str:

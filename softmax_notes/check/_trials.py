@@ -258,6 +258,8 @@ HARD = (  # scores made to hurt: NumPy code, the shortest first
     "[1.0, 1.0000001, 0.9999999]",
     "np.random.default_rng(0).normal(size=17) * 3",
     "np.random.default_rng(1).uniform(-80, 0, size=100) + 999.9",
+    "np.random.default_rng(5).uniform(-80, 9, size=50)",
+    "np.random.default_rng(6).uniform(-700, 70, size=50)",
     "np.random.default_rng(2).normal(size=30) - np.log(30)",
     "np.random.default_rng(3).uniform(-60, -5, size=50).tolist() + [0.0]",
     "np.random.default_rng(4).normal(size=9) * 1e30",
