@@ -57,6 +57,7 @@ def make(root: Path, target: Path) -> None:
     source.write_text(document(parts, root / "_build" / "html" / "_static"), encoding="utf-8")
     with launched() as browser:
         page = browser.new_page(viewport={"width": WIDTH, "height": 1000})
+        page.set_default_timeout(600_000)  # ms: a busy machine is no error
         page.emulate_media(media="print", color_scheme="light")
         page.goto(source.as_uri())
         page.evaluate("document.fonts.ready")
