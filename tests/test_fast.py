@@ -111,6 +111,15 @@ def test_no_bit_depends_on_the_number_of_threads(threads, shape, dtype):
     assert all(results == seen[0] for results in seen)
 
 
+@pytest.mark.claim("lem-fast-difference")
+@given(st.floats(256, 2.0**100, width=32), st.floats(0, 1, width=32), st.booleans())
+def test_differences_from_a_large_maximum_are_exact(m, share, negative):
+    m = np.float32(-m if negative else m)
+    x = np.float32(float(m) - 128 * share)
+    if float(m) - 128 <= float(x) <= float(m):
+        assert float(m - x) == float(m) - float(x)
+
+
 @pytest.mark.claim("prop-fast-shift")
 @given(st.integers(-3000, 3000), st.sampled_from(DTYPES))
 def test_a_common_shift_changes_nothing_but_last_digits(c, dtype):
