@@ -34,8 +34,12 @@ def diagnosed(f: Subject, broken: Broken, calls: list[Call]) -> Cause:
     if any(not np.all(np.isfinite(np.asarray(a.values))) for call in calls for a in call.args):
         return _of_special_values(f, broken, calls)
     evidence = list(_of_calls(f, calls))
-    if broken.sort == "digits" and all(e.right(1e4) for e in evidence):
-        return _of_digits(f, calls)
+    if broken.sort == "digits":
+        short = any(a.dtype in ("float16", "bfloat16") for call in calls for a in call.args)
+        if short and not all(np.all(np.isfinite(e.got)) for e in evidence):
+            return SIXTEEN  # a sum that overflows, or a difference
+        if all(e.right(1e4) for e in evidence):
+            return _of_digits(f, calls)
     deepest = max((e.args[0].ndim for e in evidence), default=2)
     evidence += _of_probes(f, any(_is_large(e) for e in evidence), deepest)
     wrong = [e for e in evidence if not e.right()]
@@ -194,6 +198,12 @@ def _threshold(f: Subject, name: str, calls: list[Call]) -> str:
 
 def _by_looks(f: Subject, wrong: list[Evidence], calls: list[Call]) -> Cause:
     """Describe numbers that no known fault gives."""
+    if _changes(f, calls):
+        return Cause(
+            "not-repeatable",
+            "the same arguments give another result at every call: "
+            "something random, or kept from one call to the next, takes part",
+        )
     e = wrong[0]
     if not np.all(np.isfinite(e.got)) and np.all(np.isfinite(e.truth)):
         if any(c.args[0].dtype in ("float16", "bfloat16") for c in calls):
@@ -226,6 +236,17 @@ def _by_looks(f: Subject, wrong: list[Evidence], calls: list[Call]) -> Cause:
         if np.any(np.abs(sums - 1) > 1e-6):
             return Cause("unknown", f"sums of {shown(sums)} along the axis, and no known fault")
     return Cause("unknown", "no known fault gives these numbers")
+
+
+def _changes(f: Subject, calls: list[Call]) -> bool:
+    """Call again with the same arguments, and compare."""
+    call, before = calls[-1], list(f.calls)
+    try:
+        return not np.array_equal(f(*call.args, **call.options), call.result, equal_nan=True)
+    except Broken:
+        return True
+    finally:
+        f.calls[:] = before
 
 
 def _scale(wrong: list[Evidence]) -> float | None:

@@ -386,7 +386,8 @@ def refused(f: Subject, *args: Any, **options: Any) -> None:
         if broken.sort == "shape" or broken.sort == "type":
             raise Broken("accepted", "an error", broken.got) from None
         raise
-    raise Broken("accepted", "an error", shown(result))
+    if not np.any(np.isnan(result)):
+        raise Broken("accepted", "an error, or NaN", shown(result))
 
 
 def honors_mask(f: Subject, x: Any) -> None:

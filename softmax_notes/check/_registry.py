@@ -632,7 +632,7 @@ _law(
     LOSSES,
     "production",
     "",
-    "A class that does not exist is refused.",
+    "A class that does not exist is refused, or gives NaN.",
     _laws.refused,
     _trials.bad_targets,
 )

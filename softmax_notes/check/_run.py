@@ -114,8 +114,8 @@ def _smallest(
             # One exception type from one place: to Hypothesis one bug, whatever its text.
             raise broken
 
-    test = given(cases)(attempt)
-    test = settings(  # type: ignore[no-untyped-call]
+    test: Any = given(cases)(attempt)  # type: ignore[no-untyped-call]
+    test = settings(
         max_examples=examples,
         derandomize=seed is None,
         database=None,

@@ -432,7 +432,20 @@ def _reduced(values: Any, reduction: str = "mean", **_: Any) -> Any:
     return values if reduction == "none" else getattr(np, reduction)(values)
 
 
+def _wrapped(x: Any) -> Any:
+    """Subtract the maximum in the integers' own dtype, where the difference wraps round."""
+    if x.dtype.kind not in "iu":
+        return None
+    return (x - x.max(axis=-1, keepdims=True)).astype(np.float64)
+
+
+_WRAPPED = "integers wrap round when the maximum is subtracted: convert to floating point first"
 _LOSSES = [
+    Suspect(
+        "wrapped-integers",
+        _WRAPPED,
+        lambda x, t, **o: None if _wrapped(x) is None else -_rows(_log_p(_wrapped(x)), t).mean(),
+    ),
     Suspect(
         "sum-not-mean",
         "summed, not averaged: divide by the number of rows",
@@ -567,6 +580,11 @@ def _scaled(grad: Callable[[Any, Any, Any], Any]) -> Callable[..., Any]:
 
 
 _GRADIENTS = [
+    Suspect(
+        "wrapped-integers",
+        _WRAPPED,
+        lambda x, t, **o: None if _wrapped(x) is None else (_p(_wrapped(x)) - _hot(x, t)) / len(x),
+    ),
     Suspect(
         "sum-not-mean",
         "gradient summed, not averaged: divide by the number of rows",
