@@ -85,7 +85,8 @@
     box.hidden = true;
   }
 
-  for (const link of article.querySelectorAll("a.reference.internal[href]:not(.headerlink, .download)")) {
+  const links = "a.reference.internal[href]:not(.headerlink, .download, .chapter-cards a)";
+  for (const link of article.querySelectorAll(links)) {
     link.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && later(link, 250));
     link.addEventListener("pointerleave", () => later(null, 200));
     link.addEventListener("focus", () => link.matches(":focus-visible") && later(link, 0));

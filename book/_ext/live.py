@@ -27,7 +27,8 @@ def scripts_for(figures: list[str]) -> list[str]:
     They are plain scripts, no modules: those would not run in a page that is opened as a file.
     """
     record = json.loads((ASSETS / "vendor/vendored.json").read_text(encoding="utf-8"))
-    vendored = [path for package in record for path in package["files"] if path.endswith(".js")]
+    d3 = [package["files"] for package in record if package["name"].startswith("d3-")]
+    vendored = [path for files in d3 for path in files if path.endswith(".js")]
     ours = [f"live/{name}.js" for name in ("math", "widgets", *figures)]
     return [*vendored, *ours]
 
