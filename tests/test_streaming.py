@@ -376,6 +376,29 @@ def test_sums_read_every_chunk_once_and_softmax_twice_all_sums_before_any_result
         assert sorted(read[:6]) == sorted(read[6:]) == sorted(itertools.product((0, 1), (0, 1, 2)))
 
 
+def test_no_step_makes_an_array_larger_than_a_chunk():
+    sizes = {}
+
+    def note(key, result, *_):
+        sizes[str(key)] = getattr(result, "nbytes", 0)
+
+    x = da.zeros((64, 400), chunks=(4, 50))
+    target, weight = np.zeros(64, dtype=int), np.ones(400)
+    soft = da.zeros((64, 400), chunks=(64, 10)) + 1 / 400
+    jobs = [
+        out_of_core.cross_entropy(x, target, weight=weight, label_smoothing=0.1, ignore_index=1),
+        out_of_core.softmax(x).sum(),
+        out_of_core.logsumexp(x),
+    ]
+    with dask.config.set(scheduler="sync"), dask.callbacks.Callback(posttask=note):
+        for job in jobs:
+            job.compute()
+        chunk = 4 * 50 * 8
+        assert 0 < max(sizes.values()) <= chunk
+        out_of_core.cross_entropy(x, soft).compute()
+        assert max(sizes.values()) <= 64 * 50 * 8  # the soft target's own chunks, cut once
+
+
 def test_the_stored_study_stays_below_its_limit_with_an_array_several_times_larger():
     memory = STUDY["memory"]
     assert memory["bytes"] == 4 * np.prod(memory["shape"])
