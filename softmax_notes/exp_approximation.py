@@ -463,7 +463,7 @@ def minimax(degree: int, /) -> Minimax:
     >>> print(f"{float(minimax(6).error):.2e}")
     3.06e-09
     """
-    import mpmath as mp  # type: ignore[import-untyped]
+    import mpmath as mp
 
     if degree < 2:
         raise ValueError(f"the degree must be at least 2, got {degree}")
