@@ -212,6 +212,13 @@ def test_of_one_chunk_and_of_a_few_the_errors_are_within_8_ulp(convert, dtype):
         assert ulp_error(to_numpy(loss(seen)), [-truth.log_softmax[-1]], dtype) <= 8
 
 
+def test_a_logsumexp_next_to_0_keeps_its_digits():
+    # mpmath, 20 digits: logsumexp(0, -18)
+    x = np.array([0, -18], dtype=np.float32)
+    for state in (summarize(x), merge(summarize(x[1:]), summarize(x[:1]))):
+        assert float(log_total(state)) == pytest.approx(1.5229979628736488102e-8, rel=2e-7)
+
+
 @eager
 def test_every_library_gives_the_values_of_pytorch(library):
     x = np.random.default_rng(1).normal(size=(2, 6)).astype("float32")
