@@ -140,6 +140,18 @@ def test_overflow_computes_in_the_format_it_names(name, shift, opened):
     assert np.allclose(shown["exact"], exact, rtol=0, atol=3e-16)
 
 
+@pytest.mark.parametrize("name", DTYPES)
+def test_every_step_is_rounded_whatever_the_scores(name, opened):
+    rng = np.random.default_rng(1)
+    for scale in (1, 3, 10, 30):
+        x = torch.tensor(rng.normal(size=5) * scale).to(DTYPES[name]).tolist()
+        for c in (0.0, max(x)):
+            got = opened("overflow").tab.evaluate(
+                "(a) => softmaxNotes.math.softmaxIn(...a).p.map(String)", [name, x, c]
+            )
+            assert near(got, step_by_step(x, c, DTYPES[name])), (x, c)
+
+
 def test_overflow_marks_the_digits_that_are_right(opened):
     figure = opened("overflow")
     choose(figure, "float16")

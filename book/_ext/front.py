@@ -125,10 +125,12 @@ class ChapterCards(FrontDirective):
         notebook = self.book / f"{stem}.ipynb"
         self.depend(notebook)
         text = prose(notebook)
-        _, _, svg = pictures_of(notebook)[0]
-        image = self.picture(f"card-{stem}", without_words(svg), alt="")
+        images = [
+            self.picture(f"card-{stem}", without_words(svg), alt="")
+            for _, _, svg in pictures_of(notebook)[:1]  # a chapter may have none
+        ]
         link = f"{{doc}}`{number}. {title_of(text)} <{stem}>`"
-        return nodes.list_item("", image, *self.parsed(link, "", question_of(text)))
+        return nodes.list_item("", *images, *self.parsed(link, "", question_of(text)))
 
 
 class ReadingPath(FrontDirective):

@@ -3,7 +3,7 @@
 
 softmaxNotes.widgets.figure("gradient", "Try it: move the scores, and choose which bird it was.", (body, update) => {
   const { gradient, jacobian, softmax } = softmaxNotes.math;
-  const { bars, choice, scientific, shown, slider } = softmaxNotes.widgets;
+  const { bars, choice, shown, slider } = softmaxNotes.widgets;
   const BIRDS = ["chicken", "duck", "goose"];
 
   const panes = body.append("div").attr("class", "live-panes");
@@ -50,7 +50,7 @@ softmaxNotes.widgets.figure("gradient", "Try it: move the scores, and choose whi
       const limit = [0.25, 0.25, 0.25, Infinity, 1][place[1]];
       this.style.setProperty("--live-strength", `${45 * Math.min(1, Math.abs(value) / limit)}%`);
       d3.select(this).classed("live-minus", value < 0)
-        .text(Math.abs(value) >= 100 ? scientific(value, 0) : shown(value, Math.abs(value) >= 10 ? 1 : 2));
+        .text(shown(value, Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2));
     });
     const steps = BIRDS.map((bird, i) => `${bird} ${shown(g[i], 3)}`).join(", ");
     return { values: { x, target: t, p, J, chain, g }, sentence: `It was a ${BIRDS[t]}. p − y: ${steps}.` };

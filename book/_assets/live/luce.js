@@ -30,7 +30,7 @@ softmaxNotes.widgets.figure("luce", "Try it: change what is on offer.", (body, u
     onInput: update,
   })]);
   const different = slider(controls, {
-    label: "λ of the buses", min: 0, max: 1, step: 0.01, value: 0.1, text: (value) => shown(value, 2), onInput: update,
+    label: "λ of buses", min: 0, max: 1, step: 0.01, value: 0.1, text: (value) => shown(value, 2), onInput: update,
   });
   const right = panes.append("div");
   const ratioLine = right.append("p").attr("class", "live-large");

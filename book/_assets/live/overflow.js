@@ -67,7 +67,7 @@ softmaxNotes.widgets.figure("overflow", "Try it: choose a format and add the sam
   function drawStrip(x) {
     const { reach } = FORMATS[format.value];
     const ends = thresholds(format.value);
-    const scale = d3.scaleLinear([-reach, reach], [4, 336]).clamp(true);
+    const scale = d3.scaleLinear([-reach, reach], [16, 324]).clamp(true);
     const stops = [-reach, ends.zero, ends.subnormal, ends.overflow, reach].map(scale);
     bands.selectAll("rect").data(PARTS).join("rect").attr("class", (part) => `live-band-${part}`)
       .attr("y", 14).attr("height", 22).attr("x", (_, i) => stops[i]).attr("width", (_, i) => stops[i + 1] - stops[i]);

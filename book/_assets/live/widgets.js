@@ -109,7 +109,7 @@ softmaxNotes.widgets = (() => {
   /** Axes in a box; `draw(x, y, ticks)` sets the scales anew and gives the group to draw in. */
   function chart(parent, { width = 340, height = 240, xLabel, yLabel }) {
     const svg = drawing(parent, width, height);
-    const box = { left: 60, right: width - 8, top: 10, bottom: height - 40 };
+    const box = { left: 64, right: width - 8, top: 10, bottom: height - 40 };
     const clip = unique();
     svg.append("clipPath").attr("id", clip).append("rect")
       .attr("x", box.left).attr("y", box.top)
@@ -118,7 +118,7 @@ softmaxNotes.widgets = (() => {
     const left = svg.append("g").attr("class", "live-axis").attr("transform", `translate(${box.left} 0)`);
     svg.append("text").attr("x", (box.left + box.right) / 2).attr("y", height - 6)
       .attr("text-anchor", "middle").text(xLabel);
-    svg.append("text").attr("transform", `translate(12 ${(box.top + box.bottom) / 2}) rotate(-90)`)
+    svg.append("text").attr("transform", `translate(10 ${(box.top + box.bottom) / 2}) rotate(-90)`)
       .attr("text-anchor", "middle").text(yLabel);
     const plot = svg.append("g").attr("clip-path", `url(#${clip})`);
     return (x, y, axes = {}) => {
