@@ -19,6 +19,7 @@ import numpy as np
 
 from softmax_notes._fast.kernels import LINE, wait
 
+ALONE_DONE = np.zeros(LINE, dtype=np.int64)
 ALONE = np.zeros(0, dtype=np.int64)  # the state of a kernel that shares with nobody
 
 
@@ -53,6 +54,7 @@ def _help(queue: SimpleQueue[Any]) -> None:
 
 
 _pool = _Pool()
+_compiled: set[tuple[Any, str]] = set()  # kernels, and the dtypes they were called with
 
 
 def _forget() -> None:
@@ -79,6 +81,12 @@ def use(number: int) -> None:
 def run(kernel: Callable[..., object], args: tuple[Any, ...], units: int, blocks: int) -> None:
     """Call a kernel in several threads; return when all ``units`` are done."""
     pool = _pool
+    kind = (kernel, args[0].dtype.char)
+    if kind not in _compiled:  # the first call compiles it; helpers must not meet that
+        kernel(*args, ALONE, pool.bell, 0)
+        wait(ALONE_DONE, 0)
+        _compiled.add(kind)
+        return
     helpers = min(pool.count, blocks) - 1
     if helpers < 1:
         kernel(*args, ALONE, pool.bell, 0)
