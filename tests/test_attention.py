@@ -269,6 +269,14 @@ def test_half_precision_is_computed_in_float32_and_rounded_once(form, dtype):
         torch.testing.assert_close(ours.double(), leaf.grad, rtol=1.1 * unit, atol=1e-5)
 
 
+def test_scores_and_soft_means_in_half_precision_are_rounded_once_too():
+    q, v = (torch.tensor(normal(8, 40, seed=i)).to(torch.float16) for i in range(2))
+    exact = q.double() @ v.double().T / 40**0.5
+    assert torch.equal(scaled_dot_product(q, v), exact.to(torch.float16))
+    mean = torch.softmax(q[0].double(), 0) @ v.double().T
+    assert torch.equal(soft_attention(q[0], v.T), mean.to(torch.float16))
+
+
 def test_large_scores_in_half_precision_do_not_overflow():
     # The dot product, 4 × 200 × 200, is past the largest float16.
     q = torch.full((1, 4), 200.0, dtype=torch.float16)
