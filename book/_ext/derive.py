@@ -64,7 +64,7 @@ def add_assets(
     """Give this page, and no other, its script and style."""
     if "derive" in app.env.metadata.get(pagename, {}):
         app.add_css_file("derive/derive.css")
-        app.add_js_file("derive/derive.js", type="module")
+        app.add_js_file("derive/derive.js", defer="defer")
 
 
 def take_along(app: Sphinx, exception: Exception | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
@@ -12,7 +13,7 @@ from bs4 import Tag
 from pages import AUTHORS, SUBJECT, TITLE, Chapter, Part, fragment, read_book, slug
 from playwright.sync_api import Page
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import Destination
+from pypdf.generic import Destination, DictionaryObject, NameObject, TextStringObject
 
 HERE = Path(__file__).parent
 # The width of the text on a sheet of A4 with the margins of print.css, in CSS pixels.
@@ -43,6 +44,7 @@ FIT = """() => {
 TOO_WIDE = """(width) => [...document.querySelectorAll("body *")]
     .filter((e) => !e.closest(".katex, pre > *") && e.getBoundingClientRect().right > width + 1)
     .map((e) => `${e.closest("[id]")?.id}: ${e.textContent.trim().slice(0, 60)}`)"""
+HEADINGS = "[...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map((e) => e.innerText)"
 NUMBER = """(pages) => {
     for (const entry of document.querySelectorAll(".contents a"))
         entry.querySelector(".page").textContent = pages[entry.hash.slice(1)];
@@ -66,7 +68,7 @@ def make(root: Path, target: Path) -> None:
             raise ValueError("wider than the paper:\n" + "\n".join(wide))
         # Only a printed book knows its page numbers: print, read them, print again.
         page.evaluate(NUMBER, page_numbers(printed(page, tagged=False)))
-        finish(printed(page, tagged=True), target)
+        finish(printed(page, tagged=True), page.evaluate(HEADINGS), target)
 
 
 def printed(page: Page, *, tagged: bool) -> bytes:
@@ -85,7 +87,7 @@ def page_numbers(pdf: bytes) -> dict[str, int]:
     }
 
 
-def finish(pdf: bytes, target: Path) -> None:
+def finish(pdf: bytes, headings: list[str], target: Path) -> None:
     """Say what the file is, and drop the time and the program that made it."""
     writer = PdfWriter(clone_from=io.BytesIO(pdf))
     writer.metadata = {
@@ -94,10 +96,22 @@ def finish(pdf: bytes, target: Path) -> None:
         "/Subject": SUBJECT,
         "/Keywords": "softmax, logsumexp, cross-entropy, numerical accuracy",
     }
+    # Chromium writes the words of a heading twice where it begins a page.
+    for bookmark, words in zip(bookmarks(writer.root_object["/Outlines"]), headings, strict=True):
+        bookmark[NameObject("/Title")] = TextStringObject(" ".join(words.split()))
     writer.pdf_header = "%PDF-1.4"
     writer.page_mode = "/UseOutlines"  # readers open with the bookmarks beside the page
     writer.create_viewer_preferences().display_doctitle = True
     writer.write(target)
+
+
+def bookmarks(parent: DictionaryObject) -> Iterator[DictionaryObject]:
+    """Give all bookmarks below one."""
+    child = parent.get("/First")
+    while child is not None:
+        yield child.get_object()
+        yield from bookmarks(child.get_object())
+        child = child.get_object().get("/Next")
 
 
 def document(parts: list[Part], static: Path) -> str:
