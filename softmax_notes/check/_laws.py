@@ -77,7 +77,7 @@ def shift(f: Subject, x: Any, c: float, axis: Any = -1, bits: bool = False) -> N
     _equal(after, before + added, slack, slack * (1e-3 + scale))
 
 
-def order(f: Subject, x: Any, axis: Any = -1) -> None:
+def order(f: Subject, x: Any, axis: Any = -1, bits: bool = False) -> None:
     """Require: a larger score never has the smaller result, and equal scores have equal results."""
     scores, p = (np.moveaxis(a, axis, -1) for a in (_values(x), f(x, axis=axis)))
     first, second = (scores[..., :, None] - scores[..., None, :], p[..., :, None] - p[..., None, :])
@@ -85,7 +85,8 @@ def order(f: Subject, x: Any, axis: Any = -1) -> None:
     near = np.ptp(scores, axis=-1)[..., None, None] <= 20
     kept = np.where(near & (first != 0), first * second > 0, first * second >= 0)
     _true(kept, "results in the order of the scores", p)
-    _equal(np.where(first == 0, second, 0), np.zeros(second.shape), 0, f.slack(x))
+    slack = 0.0 if bits else f.slack(x)
+    _equal(np.where(first == 0, second, 0), np.zeros(second.shape), 0, slack)
 
 
 def permutation(f: Subject, x: Any, places: list[int]) -> None:
@@ -121,22 +122,23 @@ def log_odds(f: Subject, x: Any) -> None:
     )
 
 
-def log_simplex(f: Subject, x: Any, axis: Any = -1) -> None:
+def log_simplex(f: Subject, x: Any, axis: Any = -1, bits: bool = False) -> None:
     """Require: log-probabilities are at most 0, and their exponentials sum to 1."""
     log_p = np.asarray(f(x, axis=axis), np.float64)
-    _true(log_p <= f.unit(x), "logarithms of probabilities, at most 0", log_p)
+    _true(log_p <= (0.0 if bits else f.unit(x)), "logarithms of probabilities, at most 0", log_p)
     total = np.exp(log_p).sum(axis=axis)
     scale = float(np.abs(_values(x)).max() + 1)
     _equal(total, np.ones(total.shape), f.slack(x) * scale, 0, "sums of exponentials")
 
 
-def bounds(f: Subject, x: Any, axis: Any = -1) -> None:
+def bounds(f: Subject, x: Any, axis: Any = -1, bits: bool = False) -> None:
     """Require: logsumexp is at least the maximum and at most log n above it."""
     scores, result = _values(x), f(x, axis=axis)
     largest = scores.max(axis=axis)
     n = scores.size // max(largest.size, 1)
     slack = f.slack(x) * (1 + np.abs(largest))
-    _true(result >= largest - slack / 16, f"at least the maximum, {shown(largest)}", result)
+    below = 0.0 if bits else slack / 16
+    _true(result >= largest - below, f"at least the maximum, {shown(largest)}", result)
     _true(
         result <= largest + math.log(n) + slack,
         f"at most the maximum + log {n}, {shown(largest + math.log(n))}",
