@@ -90,6 +90,7 @@ def test_a_citation_names_people_and_the_address(tmp_path):
     text = bibtex(tmp_path, "one", "One", "2030", "https://example.org/notes/")
     entry = parse_string(text, "bibtex").entries["SoftmaxNotes:one"]
     assert [str(who) for who in entry.persons["author"]] == ["Bridle, J. S.", "{The others}"]
+    assert entry.fields["chapter"] == "1"
     assert entry.fields["url"] == "https://example.org/notes/book/one.html"
     assert "url" not in bibtex(tmp_path, "one", "One", "2030", "")
 

@@ -10,7 +10,7 @@ softmaxNotes.widgets.figure("overflow", "Try it: choose a format and add the sam
   // How far the shift goes, and how many decimals are shown: one or two more than there are digits.
   const FORMATS = {
     float16: { reach: 30, decimals: 5 },
-    bfloat16: { reach: 120, decimals: 4 },
+    bfloat16: { reach: 400, decimals: 4 }, // far enough to round the scores themselves
     float32: { reach: 120, decimals: 9 },
     float64: { reach: 800, decimals: 15 },
   };
