@@ -73,6 +73,7 @@ def test_the_library_has_the_packages_without_their_tests_and_our_proofs(tmp_pat
     with zipfile.ZipFile(library) as archive:
         names = archive.namelist()
         assert archive.read("softmax_notes/__init__.py") == b"", "no NumPy there"
+        assert {e.date_time for e in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     assert {"sympy/core.py", "sympy.dist-info/LICENSE"} <= set(names)
     assert "sympy/tests/test_core.py" not in names
     assert "softmax_notes/symbolic/jacobian.py" in names
