@@ -39,6 +39,7 @@ def test_the_program_says_which_claims_hold_and_which_do_not(program, monkeypatc
         [(9, 9), (9, 9), (6, 6), (1, 1)]
     )
     assert said["matrix"].count("<mtd>") == 9
+    assert said["matrix"].count("<mo>−</mo>") == 9, "three in S − w, six before products"
     assert "&" not in said["matrix"], "names of letters that not every reader knows"
     monkeypatch.setattr(program.proofs, "symmetry_residual", lambda n: sp.eye(n))
     assert json.loads(program.derive(2))["checks"][1]["zeros"] == 2
