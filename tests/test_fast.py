@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+import weakref
 
 import mpmath
 import numpy as np
@@ -16,6 +18,7 @@ from hypothesis.extra import numpy as npst
 from softmax_notes import check, fast
 from softmax_notes._fast.calls import STREAM
 from softmax_notes._fast.kernels import BLOCK, CHUNK, LONG
+from softmax_notes._fast.threads import run
 from softmax_notes.symbolic import fast as proofs
 from tests.exact import DIGITS, exact, ulp_error
 from tests.libraries import same_kind, to_numpy
@@ -618,6 +621,65 @@ def test_eight_threads_may_call_at_once(threads):
     assert wrong == []
 
 
+def test_who_waits_for_a_helper_leaves_the_processor_to_it(threads):
+    threads(2)
+    begun = threading.Event()
+
+    def kernel(x, state, bell, me):
+        if me:
+            begun.set()
+            time.sleep(0.5)
+            state[0] = 1
+        elif len(state):  # the first call of a kernel is made alone
+            assert begun.wait(60)
+
+    run(kernel, (np.zeros(1),), 1, 2)
+    start = time.thread_time()
+    run(kernel, (np.zeros(1),), 1, 2)
+    assert time.thread_time() - start < 0.05
+
+
+def test_a_helper_that_finds_no_memory_is_there_at_the_next_call(threads):
+    threads(2)
+    begun = threading.Event()
+
+    def kernel(x, state, bell, me):
+        if me:
+            begun.set()
+            raise MemoryError
+        if len(state):
+            assert begun.wait(20)
+            state[0] = 1
+
+    for _ in range(3):
+        begun.clear()
+        run(kernel, (np.zeros(1),), 1, 2)
+
+
+def test_calls_do_not_pile_up_behind_a_busy_helper(threads):
+    threads(2)
+    begun, end, arrays = threading.Event(), threading.Event(), []
+
+    def kernel(x, state, bell, me):
+        if me:
+            begun.set()
+            end.wait(60)
+        elif len(state):
+            assert begun.wait(60)
+            state[0] = 1
+
+    try:
+        for _ in range(20):
+            x = np.zeros(1)
+            arrays.append(weakref.ref(x))
+            run(kernel, (x,), 1, 2)
+            del x
+        # One is with the helper, and one is what it is asked for next.
+        assert sum(array() is not None for array in arrays) == 2
+    finally:
+        end.set()
+
+
 def run_python(code, **environment):
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -640,6 +702,29 @@ def test_a_forked_child_starts_threads_of_its_own():
         "print(same, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
     assert done.stdout == "True 0\n", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_forked_while_a_thread_compiles_can_compile():
+    done = run_python(
+        "import os, signal, threading, time, numpy as np\n"
+        "from numba.core.compiler_lock import global_compiler_lock\n"
+        "from softmax_notes._fast import kernels, threads\n"
+        "held = threading.Event()\n"
+        "def compile():\n"
+        "    with global_compiler_lock:\n"
+        "        held.set()\n"
+        "        time.sleep(0.5)\n"
+        "threading.Thread(target=compile).start()\n"
+        "held.wait()\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    signal.alarm(40)  # a child that waits for ever is ended\n"
+        "    kernels.weigh(np.array([1, 2]), 3, 0, False, np.zeros(0))\n"
+        "    os._exit(0)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    assert done.stdout == "0\n", done.stderr
 
 
 def test_without_numba_the_error_says_what_to_install():

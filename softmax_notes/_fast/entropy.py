@@ -272,7 +272,7 @@ def _soft(
     has_y = y is not None
     y = y if has_y else _NOTHING[rows.dtype.char]
     args = (
-        rows, y, has_y, target, ignored, skip, weight, 1 - smoothing, smoothing / n, divisor, loss,
-        grad, want,
+        rows, y, has_y, target, ignored, skip, weight, 1.0 - smoothing, smoothing / n, divisor,
+        loss, grad, want,
     )  # fmt: skip
     run(kernels.soft_losses, args, count, -(-count // max(1, BLOCK // n)))

@@ -115,9 +115,8 @@ class Team(NamedTuple):
 
 
 @kernel
-def wait(state, units):
+def wait(state, units, patience):
     """Watch for the others to be done, for a while; tell whether they are."""
-    patience = PATIENCE
     while read(state, 0) < units and patience > 0:
         patience -= 1
     return read(state, 0) >= units

@@ -4,6 +4,10 @@ The kernels release the global interpreter lock, so Python threads are enough, a
 other runtime to collide with: any number of threads may call at once, and a forked child starts
 threads of its own. The caller works too. A helper that wakes late finds no block left and goes
 back to sleep; nobody waits for one that has not begun.
+
+Where fewer processors are free than threads, whoever has to be waited for may need the processor
+of the one that waits. So every wait looks at a counter for a tenth of a millisecond at most, and
+then sleeps.
 """
 
 from __future__ import annotations
@@ -12,13 +16,16 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
 
-from softmax_notes._fast.kernels import LINE, wait
+from softmax_notes._fast.kernels import LINE, PATIENCE, wait
 
+SHORTEST, LONGEST = 2e-5, 1e-3  # seconds that a caller sleeps before it looks again
 ALONE_DONE = np.zeros(LINE, dtype=np.int64)
 ALONE = np.zeros(0, dtype=np.int64)  # the state of a kernel that shares with nobody
 
@@ -49,8 +56,20 @@ def _cores() -> int:
 def _help(queue: SimpleQueue[Any]) -> None:
     while True:
         kernel, args = queue.get()
-        kernel(*args)
+        with suppress(Exception):  # no memory to work in: the others take all blocks
+            kernel(*args)
         del kernel, args  # else they would keep the arrays until the next call
+
+
+def _ask(queue: SimpleQueue[Any], task: tuple[Any, ...]) -> None:
+    """Give a helper something to do, in place of what it has not begun.
+
+    Else the arrays of many calls would wait for a helper that no processor is free for.
+    """
+    if not queue.empty():
+        with suppress(Empty):  # it has begun
+            queue.get_nowait()
+    queue.put(task)
 
 
 _pool = _Pool()
@@ -60,12 +79,19 @@ _compiled: set[tuple[Any, str]] = set()  # kernels, and the dtypes they were cal
 def _forget() -> None:
     """Start anew in a forked child, where the helpers do not run."""
     global _pool
+    global_compiler_lock.release()  # type: ignore[no-untyped-call]
     count, _pool = _pool.count, _Pool()
     _pool.count = count
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    # A child that is born while a thread compiles would wait for ever for the lock to be given
+    # back, by a thread that it does not have.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=_forget,
+    )
 
 
 def count() -> int:
@@ -84,7 +110,7 @@ def run(kernel: Callable[..., object], args: tuple[Any, ...], units: int, blocks
     kind = (kernel, args[0].dtype.char)
     if kind not in _compiled:  # the first call compiles it; helpers must not meet that
         kernel(*args, ALONE, pool.bell, 0)
-        wait(ALONE_DONE, 0)
+        wait(ALONE_DONE, 0, 0)
         _compiled.add(kind)
         return
     helpers = min(pool.count, blocks) - 1
@@ -96,7 +122,9 @@ def run(kernel: Callable[..., object], args: tuple[Any, ...], units: int, blocks
     # How many units are done, and then the next block of each thread.
     state = np.zeros((helpers + 2) * LINE, dtype=np.int64)
     for me in range(1, helpers + 1):
-        pool.queues[me - 1].put((kernel, (*args, state, pool.bell, me)))
+        _ask(pool.queues[me - 1], (kernel, (*args, state, pool.bell, me)))
     kernel(*args, state, pool.bell, 0)
-    while not wait(state, units):
-        time.sleep(0)  # somebody else may need the processor to get done
+    pause, patience = SHORTEST, PATIENCE
+    while not wait(state, units, patience):
+        time.sleep(pause)
+        pause, patience = min(2 * pause, LONGEST), 0
