@@ -173,5 +173,5 @@ def test_the_site_links_the_copies_that_there_are(tmp_path):
     folder.mkdir(parents=True)
     (folder / "softmax-notes.epub").write_bytes(bytes(1_250_000))
     html = '<p>To read offline: <a href="../offline/softmax-notes.epub">EPUB{}</a>.</p>'
-    assert links(tmp_path, "../", sizes=True) == html.format(", 1.2 MB")
+    assert links(tmp_path, "../", sizes=True) == html.format(" (1.2 MB)")
     assert links(tmp_path, "../", sizes=False) == html.format("")

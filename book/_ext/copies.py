@@ -28,7 +28,7 @@ def links(root: Path, to_root: str, *, sizes: bool) -> str:
     """Write links to the copies in HTML, or nothing."""
     found = []
     for kind, path in copies(root).items():
-        size = f", {path.stat().st_size / 1e6:.1f} MB" if sizes else ""
+        size = f" ({path.stat().st_size / 1e6:.1f} MB)" if sizes else ""
         found.append(f'<a href="{to_root}offline/{path.name}">{KINDS[kind]}{size}</a>')
     return f"<p>To read offline: {', '.join(found)}.</p>" if found else ""
 
