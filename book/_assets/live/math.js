@@ -25,9 +25,8 @@ softmaxNotes.math = (() => {
 
   /** The mean of the scores, weighted with softmax(αx). */
   function boltzmannMean(x, alpha = 1) {
-    const end = alpha > 0 ? Math.max(...x) : Math.min(...x);
     const p = softmax(x.map((score) => alpha * score));
-    return end + sum(x.map((score, i) => p[i] * (score - end)));
+    return sum(x.map((score, i) => p[i] * score));
   }
 
   // --- derivatives
@@ -176,25 +175,14 @@ softmaxNotes.math = (() => {
   // ln 2 in two parts; k times the first is exact. They are those of softmax_notes.
   const LN2 = { inverse: 1.4426950408889634, high: 0.6931471805598903, low: 5.497923018708371e-14 };
 
-  /** x = k ln 2 + r with a whole k; r + lost is nearer still. */
-  function reduce(x) {
-    const k = halfToEven(x * LN2.inverse);
-    const difference = x - k * LN2.high;
-    const low = k * LN2.low;
-    const r = difference - low;
-    const back = difference - r;
-    return { k, r, lost: difference - (r + back) + (back - low) };
-  }
-
-  /** 2^k core(r), for any method that is good on a short interval. */
+  /** 2^k core(r) with x = k ln 2 + r, for any method that is good on a short interval. */
   function reduced(x, core) {
-    const { k, r, lost } = reduce(x);
-    const value = core(r);
-    return (value + value * lost) * 2 ** k;
+    const k = halfToEven(x * LN2.inverse);
+    return core(x - k * LN2.high - k * LN2.low) * 2 ** k;
   }
 
   return {
     FORMATS, boltzmannMean, cordic, cordicReach, cordicShifts, gradient, jacobian, matchingLaw,
-    nestedLogit, pade, reduce, reduced, rounded, smoothMax, softmax, softmaxIn, sum, taylor, thresholds,
+    nestedLogit, pade, reduced, rounded, smoothMax, softmax, softmaxIn, sum, taylor, thresholds,
   };
 })();
