@@ -1,5 +1,6 @@
 """The built site, read by a program and in a real browser. Run `make book` first."""
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -141,6 +142,16 @@ def test_chapters_lead_to_the_glossary_and_it_speaks_three_languages(sources):
     glossary = (SITE / "book/glossary.html").read_text(encoding="utf-8")
     entries = glossary.count("<dd>")
     assert entries == glossary.count('lang="vi"') == glossary.count('lang="zh"') > 30
+
+
+def test_every_icon_of_a_page_is_in_its_style_sheet():
+    for page in PAGES:
+        text = (SITE / page).read_text(encoding="utf-8")
+        classes = {name for found in re.findall(r'class="([^"]*)"', text) for name in found.split()}
+        icons = {name for name in classes if name.startswith("fa-")} - {"fa-solid", "fa-lg"}
+        for sheet in re.findall(r'<link rel="stylesheet" href="([^"]*)"', text)[:1]:
+            rules = ((SITE / page).parent / sheet).read_text(encoding="utf-8")
+            assert [icon for icon in icons if f".{icon}:before" not in rules] == [], page
 
 
 def test_search_finds_the_jacobian(browser, address):

@@ -74,7 +74,9 @@ def delivered(page: str, folder: Path, more_scripts: str = "") -> str:
     page = re.sub(rf"\s*<(?:script|link)[^>]*{ICON_SCRIPT}[^>]*>(?:</script>)?", "", page)
     if 'id="search-results"' not in page:  # the other pages lead there with what is looked for
         page = re.sub(rf'\s*<script src="[^"]*({SEARCH_SCRIPTS})[^"]*"></script>', "", page)
-    page = re.sub(r'<i (?=class="[^"]*fa-)(?![^>]*aria-hidden)', '<i aria-hidden="true" ', page)
+    page = re.sub(
+        r'<(i|span) (?=class="[^"]*\bfa-)(?![^>]*aria-hidden)', r'<\1 aria-hidden="true" ', page
+    )
     page = SUMMARY.sub(lambda found: re.sub(r"<(/?)p\b", r"<\1span", found[0]), page)
     page = re.sub(r'(<button\b[^>]*?) onclick="[^"]*"', r"\1", page)  # house.js adds them
     first, *more = re.split(
@@ -180,7 +182,7 @@ def deliver(app: Sphinx, exception: Exception | None) -> None:
     icons = set(AT_RUN_TIME)
     for path in paths:
         page = path.read_text(encoding="utf-8")
-        for classes in re.findall(r'<i class="([^"]*)"', page):
+        for classes in re.findall(r'class="([^"]*\bfa-[^"]*)"', page):
             icons |= {n[3:] for n in classes.split() if n.startswith("fa-")} - {"solid", "lg"}
         if POLICY not in page:
             docname = path.relative_to(site).with_suffix("").as_posix()
