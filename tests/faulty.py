@@ -208,12 +208,12 @@ def logarithms(x):
     return right_log(x)
 
 
-@fault("softmax", "not-normalised")
+@fault("softmax", "not-normalized")
 def only_exponentials(x):
     return np.exp(x)
 
 
-@fault("softmax", "not-normalised")
+@fault("softmax", "not-normalized")
 def divided_by_the_largest(x):
     weights = np.exp(x)
     return weights / weights.max(axis=-1, keepdims=True)

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from softmax_notes.check._subject import Arg, Broken, Call, Subject, shown
-from softmax_notes.check._suspects import SUSPECTS, Suspect
+from softmax_notes.check._subject import LOSSES, PRODUCTS, SCORES, Arg, Broken, Call, Subject, shown
+from softmax_notes.check._suspects import NO_SHIFT, SUSPECTS, Suspect
 
 
 class Cause(NamedTuple):
@@ -119,8 +119,6 @@ _VECTOR = np.array([0.5, -1.25, 2.0])
 _TABLE = np.array([[0.25, -1.0, 2.0], [1.5, 0.0, -0.75]])
 _SHARES = np.array([0.125, 0.25, 0.625])
 _TABLE_OF_SHARES = np.array([[0.125, 0.25, 0.625], [0.5, 0.4375, 0.0625]])
-
-
 _LARGE = (
     [400.0, 399.0],
     [-400.0, -399.5],
@@ -131,9 +129,9 @@ _LARGE = (
 
 
 def _probes(f: Subject, large: bool) -> list[tuple[Any, ...]]:
-    if f.kind in ("softmax", "log_softmax", "logsumexp"):
+    if f.kind in SCORES:
         return [(_VECTOR,), (_TABLE,), *[(np.array(x),) for x in _LARGE if large]]
-    if f.kind.startswith("cross_entropy"):
+    if f.kind in LOSSES:
         far = (
             [
                 (np.array([[0.0, -2000.0]]), np.array([1])),
@@ -172,13 +170,8 @@ def _threshold(f: Subject, name: str, calls: list[Call]) -> str:
 
     def fails(size: int) -> bool:
         x = np.array([float(size), 0.0])
-        args = (
-            (x,) if f.kind in ("softmax", "log_softmax", "logsumexp") else (x[None], np.array([0]))
-        )
-        given = (
-            Arg(args[0].astype(dtype if dtype in ("float16", "float32") else "float64"), dtype),
-            *args[1:],
-        )
+        x = x.astype(dtype if dtype in ("float16", "float32") else "float64")
+        given = (Arg(x, dtype),) if f.kind in SCORES else (Arg(x[None], dtype), np.array([0]))
         try:
             return not bool(np.all(np.isfinite(f(*given))))
         except Broken:
@@ -209,7 +202,7 @@ def _by_looks(f: Subject, wrong: list[Evidence], calls: list[Call]) -> Cause:
         if any(c.args[0].dtype in ("float16", "bfloat16") for c in calls):
             return SIXTEEN
         if said := _threshold(f, "no-shift", calls):
-            return Cause("no-shift", "overflow: subtract the maximum before exponentiating" + said)
+            return Cause("no-shift", f"overflow: {NO_SHIFT}{said}")
         return Cause("not-finite", "NaN or infinity where the true result is a finite number")
     both = [
         (e.got, e.truth)
@@ -217,9 +210,7 @@ def _by_looks(f: Subject, wrong: list[Evidence], calls: list[Call]) -> Cause:
         if np.all(np.isfinite(e.got)) and np.all(np.isfinite(e.truth))
     ]
     got, truth = (
-        (np.concatenate([np.ravel(a) for a in side]) for side in zip(*both, strict=True))
-        if (both)
-        else (np.empty(0), np.empty(0))
+        np.concatenate([np.empty(0), *[np.ravel(pair[side]) for pair in both]]) for side in (0, 1)
     )
     used = np.abs(truth) > 1e-9
     if used.sum() > 2:
@@ -283,7 +274,7 @@ def _of_digits(f: Subject, calls: list[Call]) -> Cause:
         truth = np.ravel(np.asarray(f.exact(*call.args, **call.options), np.float64))
         error = np.abs(np.ravel(call.result) - truth) / np.maximum(np.abs(truth), 1e-300)
         small = abs(truth[np.argmax(error)]) < (0.5 if f.kind == "logsumexp" else 1e-3)
-        if (f.kind in _CANCELS and small) or f.kind in ("softmax_jvp", "softmax_vjp"):
+        if (f.kind in _CANCELS and small) or f.kind in PRODUCTS:
             name = _CANCELS[f.kind]
             return Cause(name, next(s.words for s in SUSPECTS[f.kind] if s.name == name))
         if call.args[0].dtype in ("float16", "bfloat16"):
@@ -336,7 +327,7 @@ def _of_special_values(f: Subject, broken: Broken, calls: list[Call]) -> Cause:
 def _of_accepted(f: Subject, broken: Broken, calls: list[Call]) -> Cause:
     if calls and calls[-1].args[0].layout == "masked":
         return Cause("mask-dropped", "the mask is dropped without a word: refuse masked arrays")
-    if f.kind.startswith("cross_entropy"):
+    if f.kind in LOSSES:
         return Cause("target-unchecked", "a target that is no class is taken without a word")
     return Cause("axis-unchecked", "an axis that does not exist is taken without a word")
 
@@ -461,8 +452,7 @@ _MESSAGES: list[tuple[type[BaseException], str, str, str]] = [
         OverflowError,
         "",
         "no-shift",
-        "math.exp raises where e^x is past the largest number: "
-        "subtract the maximum before exponentiating",
+        f"math.exp raises where e^x is past the largest number: {NO_SHIFT}",
     ),
     (
         ZeroDivisionError,

@@ -54,20 +54,24 @@ FORMATS = {
 } | {"bfloat16": Format(7, -126, 3.3895313892515355e38)}
 
 
-def ulp_error(got: Any, expected: list[Any], dtype: str) -> float:
-    """Largest distance of the floats in got from the exact values, in ULP of the exact values."""
-    form = FORMATS[dtype]
+def ulp(value: float, truth: Any, form: Format, against: Any = None) -> float:
+    """Measure an error in units in the last place of the truth, or of the number ``against``."""
+    against = truth if against is None else against
     with mpmath.workdps(DIGITS):
-        worst = mpmath.mpf(0)
-        for value, truth in zip(np.asarray(got, dtype=np.float64).ravel(), expected, strict=True):
-            exponent = mpmath.frexp(truth)[1] - 1 if truth else form.lowest
-            unit = mpmath.mpf(2) ** (max(exponent, form.lowest) - form.bits)
-            if abs(truth) >= form.largest + unit / 2:  # the exact value rounds to infinity
-                error = 0 if np.isinf(value) and (value > 0) == (truth > 0) else mpmath.inf
-            else:
-                error = abs(mpmath.mpf(value) - truth) / unit
-            worst = max(worst, error if np.isfinite(value) or not error else mpmath.inf)
-        return float(worst)
+        exponent = form.lowest
+        if against and mpmath.isfinite(against):
+            exponent = max(exponent, mpmath.frexp(against)[1] - 1)
+        unit = mpmath.mpf(2) ** (exponent - form.bits)
+        if not mpmath.isfinite(truth) or abs(truth) >= form.largest + unit / 2:  # rounds to ±inf
+            return 0.0 if np.isinf(value) and (value > 0) == (truth > 0) else math.inf
+        return float(abs(mpmath.mpf(value) - truth) / unit) if np.isfinite(value) else math.inf
+
+
+def ulp_error(got: Any, expected: list[Any], dtype: str) -> float:
+    """Give the largest error of the floats in got, in ULP of the exact values."""
+    values = np.asarray(got, dtype=np.float64).ravel().tolist()
+    pairs = zip(values, expected, strict=True)
+    return max((ulp(value, truth, FORMATS[dtype]) for value, truth in pairs), default=0.0)
 
 
 # --- exact values of whole arrays: arguments are NumPy arrays, results hold mpmath numbers

@@ -26,6 +26,9 @@ ARGUMENTS = {
     "softmax_vjp": ("p", "g"),
 }
 KINDS = tuple(ARGUMENTS)
+SCORES = ("softmax", "log_softmax", "logsumexp")
+LOSSES = ("cross_entropy", "cross_entropy_grad")
+PRODUCTS = ("softmax_jvp", "softmax_vjp")
 # Errors allowed at each level, in units roundoff of the dtype; production is the book's own 8 ULP.
 SLACK = {"textbook": 1e7, "robust": 512.0, "production": 16.0}
 
@@ -73,8 +76,9 @@ class Arg:
             return f"np.ma.array({values.tolist()}, mask={mask})"
         if self.layout == "transposed":
             turned = Arg(np.moveaxis(values, -1, 0), self.dtype).text(library)
-            move = "movedim" if library.name == "torch" else ""
-            return f"{turned}.movedim(0, -1)" if move else f"np.moveaxis({turned}, 0, -1)"
+            if library.name == "torch":
+                return f"{turned}.movedim(0, -1)"
+            return f"np.moveaxis({turned}, 0, -1)"
         if self.layout == "step":
             return f"{Arg(np.repeat(values, 2, -1), self.dtype).text(library)}[..., ::2]"
         if self.layout == "reversed":
@@ -125,7 +129,7 @@ class Call:
 class Broken(Exception):  # noqa: N818 - a law is broken; nothing went wrong
     """A law that does not hold, with what is needed to say so."""
 
-    sort: str  # "value", "exception", "time", "type", "shape", "dtype" or "changed"
+    sort: str  # "value", "digits", "exception", …: for what `diagnosed` looks at
     expected: str
     got: str
     error: BaseException | None = None
@@ -137,9 +141,7 @@ class Broken(Exception):  # noqa: N818 - a law is broken; nothing went wrong
 def shown(values: Any) -> str:
     """Write numbers for a reader, short where there are many."""
     array = np.asarray(values)
-    if array.dtype == object:
-        array = array.astype(np.float64)
-    if array.dtype.kind == "f":
+    if array.dtype.kind in "fO":
         array = array.astype(np.float64)
     text = np.array2string(
         array,
@@ -177,7 +179,7 @@ class Subject:
     def axis_name(self) -> str | None:
         """The function's own word for the axis, if it takes one."""
         if self.parameters is None:  # compiled code without a signature
-            known = self.library.name == "torch" and self.kind in KINDS[:3]
+            known = self.library.name == "torch" and self.kind in SCORES
             return "dim" if known else None
         return next((name for name in ("axis", "dim") if name in self.parameters), None)
 

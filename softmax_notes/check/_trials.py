@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from softmax_notes.check._subject import Arg, Subject
-
-Case = tuple[tuple[Any, ...], dict[str, Any]]  # arguments of a law, after the subject
+from softmax_notes.check._subject import LOSSES, PRODUCTS, SCORES, Arg, Subject
 
 # Few shapes, the smallest first: JAX compiles anew for each, and no square table that is not
 # beside an oblong one, for what mixes rows and columns up to be seen.
@@ -26,13 +24,13 @@ CUBES = ((2, 3, 2), (1, 2, 3))
 
 def shapes(f: Subject, ndim: int | None) -> Sequence[tuple[int, ...]]:
     """Give the shapes that a function of this kind is tried on."""
-    if f.kind.startswith("cross_entropy"):
+    if f.kind in LOSSES:
         return TABLES[:4]
     if ndim is not None:
         return {1: VECTORS, 2: TABLES}.get(ndim, CUBES)
-    if f.kind.startswith("softmax_j") or f.kind.startswith("softmax_v"):
-        return VECTORS
-    return (VECTORS[0], TABLES[0], VECTORS[1], TABLES[1], VECTORS[2], TABLES[3])
+    if f.kind in SCORES:
+        return (VECTORS[0], TABLES[0], VECTORS[1], TABLES[1], VECTORS[2], TABLES[3])
+    return VECTORS
 
 
 @st.composite
@@ -91,9 +89,9 @@ def arguments(
     among: Sequence[tuple[int, ...]] | None = None,
 ) -> Any:
     """Draw what a function of this kind takes."""
-    if f.kind in ("softmax", "log_softmax", "logsumexp"):
+    if f.kind in SCORES:
         return (draw(scores(f, ndim, largest, dtype, among)),)
-    if f.kind.startswith("cross_entropy"):
+    if f.kind in LOSSES:
         x = draw(scores(f, ndim, largest, dtype, among))
         return x, draw(targets(x))
     p = draw(distributions(f, ndim, dtype, among))
@@ -104,15 +102,6 @@ def arguments(
 
 def plain(strategy: Any) -> Any:
     return strategy.map(lambda given: (given, {}))
-
-
-PRODUCTS = ("softmax_jvp", "softmax_vjp")
-
-
-LOSSES = ("cross_entropy", "cross_entropy_grad")
-
-
-SCORES = ("softmax", "log_softmax", "logsumexp")
 
 
 def tupled(*strategies: Any) -> Any:
@@ -156,13 +145,15 @@ def segments(f: Subject, ndim: int | None) -> Any:
     )
 
 
-def forms(f: Subject, ndim: int | None) -> Any:
-    direction = distributions(f, ndim).flatmap(
-        lambda p: st.tuples(
-            st.just(p), array_of(p.values.shape, 8).map(lambda v: Arg(v, "float64"))
+def directions(f: Subject, ndim: int | None) -> Any:
+    """Draw probabilities and a direction, also for functions of probabilities alone."""
+    return plain(
+        distributions(f, ndim).flatmap(
+            lambda p: st.tuples(
+                st.just(p), array_of(p.values.shape, 8).map(lambda v: Arg(v, "float64"))
+            )
         )
     )
-    return plain(direction)
 
 
 def constants(f: Subject, ndim: int | None) -> Any:
@@ -183,8 +174,8 @@ def large(f: Subject, ndim: int | None) -> Any:
 
 
 def single_precision(f: Subject, ndim: int | None) -> Any:
-    large = 100 if f.kind in SCORES or f.kind in LOSSES else 8
-    return plain(arguments(f, ndim, largest=large, dtype="float32"))
+    largest = 100 if f.kind in SCORES or f.kind in LOSSES else 8
+    return plain(arguments(f, ndim, largest=largest, dtype="float32"))
 
 
 def every_axis(f: Subject, ndim: int | None) -> Any:
@@ -358,15 +349,16 @@ def integers(f: Subject, ndim: int | None) -> Any:
         "int64": [-3, 0, 2],
         "bool": [False, True, True],
     }
+    if ndim not in (None, 1, 2):
+        return None
     cases: list[Any] = []
     for dtype, row in rows.items():
         x = Arg(np.array([row, row[::-1]] if ndim == 2 or f.kind in LOSSES else row, dtype), dtype)
         cases.append(((x, Arg(np.array([1, 0]))) if f.kind in LOSSES else (x,), {}))
-    return cases if ndim in (None, 1, 2) else None
+    return cases
 
 
 _NAN, _INF = math.nan, math.inf
-
 
 # scores, softmax, log_softmax, logsumexp: the contract of the book; each row stands beside [0, 0]
 EDGES: dict[str, list[tuple[list[float], list[float], list[float], float]]] = {
@@ -459,13 +451,12 @@ def layouts(f: Subject, ndim: int | None) -> Any:
         first = Arg(x if f.kind in (*SCORES, *LOSSES) else p, layout=layout)
         if layout == "broadcast":
             first = Arg(np.broadcast_to(first.values[:1], first.values.shape), layout=layout)
-        second = [Arg(np.array([2, 0]))] if f.kind in LOSSES else []
-        second += (
-            [Arg(x, layout="plain" if layout == "broadcast" else layout)]
-            if f.kind in PRODUCTS
-            else []
-        )
-        found.append(((first, *second), {}))
+        args: tuple[Arg, ...] = (first,)
+        if f.kind in LOSSES:
+            args = (first, Arg(np.array([2, 0])))
+        if f.kind in PRODUCTS:
+            args = (first, Arg(x, layout="plain" if layout == "broadcast" else layout))
+        found.append((args, {}))
     return found
 
 
@@ -516,13 +507,11 @@ def missing_axis(f: Subject, ndim: int | None) -> Any:
 
 
 def many_classes(f: Subject, ndim: int | None) -> Any:
-    """Ask for n only where memory can be traced."""
+    """Give a number of classes, where memory can be traced."""
     return [((2000,), {})] if f.library.name == "numpy" and ndim in (None, 1) else None
 
 
 def masked_arrays(f: Subject, ndim: int | None) -> Any:
-    return (
-        [((Arg(np.array([0.0, 1.0, 2.0]), layout="masked"),), {})]
-        if (f.library.name == "numpy" and ndim in (None, 1))
-        else None
-    )
+    if f.library.name != "numpy" or ndim not in (None, 1):
+        return None
+    return [((Arg(np.array([0.0, 1.0, 2.0]), layout="masked"),), {})]
