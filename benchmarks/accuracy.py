@@ -16,11 +16,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 from collections import Counter
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +29,7 @@ import torch
 from tqdm import tqdm
 
 import softmax_notes as ours
+from benchmarks.machine import machine
 from softmax_notes.overflow import by_parts
 from tests.exact import DIGITS, FORMATS, exact
 
@@ -293,11 +291,8 @@ def laid_out(rows: Any, axis: int) -> Any:
     """Put the entries of each row along the axis: 1 is the middle one of three."""
     if axis == 1:
         front = 2 if len(rows) % 2 == 0 else 1
-        return (
-            np.moveaxis(rows.reshape(front, -1, *rows.shape[1:]), 2, 1)
-            if rows.ndim == 2
-            else (rows.reshape(front, -1))
-        )
+        cube = rows.reshape(front, -1, *rows.shape[1:])
+        return np.moveaxis(cube, 2, 1) if rows.ndim == 2 else cube
     return np.moveaxis(rows, -1, axis) if rows.ndim == 2 else rows
 
 
@@ -341,24 +336,6 @@ def measure(given: Problem, truth: dict[str, Truth], axis: int) -> Iterator[dict
 def short(error: Any) -> float | str:
     """Round to what is worth keeping; JSON has no infinity."""
     return float(f"{error:.4g}") if np.isfinite(error) else "inf"
-
-
-def machine() -> dict[str, Any]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        processor = names[0]
-    except (OSError, IndexError):
-        processor = platform.processor() or "unknown"
-    packages = ("numpy", "scipy", "torch", "jax", "jaxlib", "mpmath")
-    return {
-        "processor": processor,
-        "architecture": platform.machine(),
-        "system": platform.system(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: version(name).split("+")[0] for name in packages},
-    }
 
 
 REMEDIES = ("two_sum", "log1p", "accurate_sum")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.accuracy import machine
+from benchmarks.machine import machine
 from softmax_notes.attention import attention, tiled_attention, tiled_attention_vjp
 
 RESULT = Path(__file__).with_name("attention.json")

@@ -20,7 +20,8 @@ import mpmath
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.accuracy import machine, short
+from benchmarks.accuracy import short
+from benchmarks.machine import machine
 from softmax_notes.exp_approximation import EXP_FLOAT32, EXP_FLOAT64, minimax_exp
 from tests.exact import FORMATS, ulp_error
 

@@ -16,7 +16,7 @@ import scipy.special
 import torch
 from tqdm import tqdm
 
-from benchmarks.accuracy import machine
+from benchmarks.machine import machine
 from softmax_notes import check
 
 RESULT = Path(__file__).with_name("libraries.json")

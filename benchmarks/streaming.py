@@ -19,17 +19,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
+
+from benchmarks.machine import machine, resident
 
 RESULT = Path(__file__).with_name("streaming.json")
 SEED = 5
@@ -37,13 +37,6 @@ MIB = 2**20
 
 
 # --- larger than memory
-
-
-def high_water_mark() -> int:
-    """Give the largest resident memory that this process ever had, in bytes."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    (kilobytes,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
-    return int(kilobytes) * 1024
 
 
 def scores(shape: tuple[int, int], chunks: tuple[int, int]) -> Any:
@@ -108,14 +101,14 @@ def memory_study(shape: tuple[int, int], chunks: tuple[int, int], limit: int) ->
             ) as cluster,
             Client(cluster) as client,
         ):
-            idle = max(client.run(high_water_mark).values())
+            idle = max(client.run(resident, "VmHWM").values())
             begin = time.perf_counter()
             try:
                 result = client.compute(job).result()
                 error = np.max(
                     np.abs(result[rows] / expected(name, x[rows].compute(), target[rows]) - 1)
                 )
-                peak = max(client.run(high_water_mark).values())
+                peak = max(client.run(resident, "VmHWM").values())
             except KilledWorker:
                 error = peak = None
             found.append(
@@ -275,7 +268,7 @@ def main() -> None:
         work(options.worker)
         return
     study = json.loads(RESULT.read_text(encoding="utf-8")) if options.only else {}
-    study["machine"] = machine()
+    study["machine"] = machine(("numpy", "dask", "distributed", "torch"))
     if options.only != "bytes":
         shape = (256, 131072) if options.quick else (1024, 524288)
         study["memory"] = memory_study(shape, (128, 8192), 256 * MIB)
@@ -287,23 +280,6 @@ def main() -> None:
         text = json.dumps(study, separators=(",", ":")).replace('{"function"', '\n{"function"')
         RESULT.write_text(text.replace('{"implementation"', '\n{"implementation"') + "\n", "utf-8")
         print(f"Written: {RESULT.name}")
-
-
-def machine() -> dict[str, Any]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        processor = next(li.split(":")[1].strip() for li in lines if li.startswith("model name"))
-    except (OSError, StopIteration):
-        processor = platform.processor() or "unknown"
-    packages = ("numpy", "dask", "distributed", "torch")
-    return {
-        "processor": processor,
-        "architecture": platform.machine(),
-        "system": platform.system(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: version(name).split("+")[0] for name in packages},
-    }
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from benchmarks.accuracy import machine, short
+from benchmarks.accuracy import short
+from benchmarks.machine import machine, resident
 from softmax_notes.huffman import huffman_tree
 from softmax_notes.linear_cross_entropy import linear_cross_entropy
 from softmax_notes.sampled_softmax import Proposal, sampled_softmax_loss
@@ -146,11 +147,6 @@ def peak(way: str, rows: int, n: int, options: dict[str, int]) -> int:
     before = resident("VmRSS")
     gradients = step()
     return resident("VmHWM") - before - gradients
-
-
-def resident(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field + ":"))
 
 
 def measured_peak(way: str, rows: int, n: int, **options: int) -> int:

@@ -19,6 +19,7 @@ from ledger import book_claims, prose
 from rich.console import Console
 
 import softmax_notes as notes
+from benchmarks.libraries import jax_loss, torch_gradient, torch_vjp
 from softmax_notes import _cli, check
 from softmax_notes.check import _exact
 from softmax_notes.check._limit import TooLong, limited
@@ -74,33 +75,15 @@ def test_our_own_functions_hold_every_law_in_pytorch(kind):
 # --- references: other people's functions
 
 
-def gradient_by_autograd(logits, target):
-    x = logits.clone().requires_grad_(True)
-    return torch.autograd.grad(PYTORCH.cross_entropy(x, target), x)[0]
-
-
-def backward_of_softmax(p, g, dim=-1):
-    return torch.ops.aten._softmax_backward_data(g, p, dim, p.dtype)
-
-
-def loss_by_jax(logits, target):
-    log_p = jax.nn.log_softmax(logits, axis=-1)
-    return -jax.numpy.take_along_axis(log_p, target[:, None], axis=-1).mean()
-
-
-def jvp_by_jax(p, v, axis=-1):
-    return jax.jvp(lambda x: jax.nn.softmax(x, axis=axis), (jax.numpy.log(p),), (v,))[1]
-
-
 PEERS = [
     ("torch", "softmax", torch.softmax),
     ("torch", "log_softmax", torch.log_softmax),
     ("torch", "logsumexp", torch.logsumexp),
     ("torch", "cross_entropy", PYTORCH.cross_entropy),
-    ("torch", "cross_entropy_grad", gradient_by_autograd),
-    ("torch", "softmax_vjp", backward_of_softmax),
+    ("torch", "cross_entropy_grad", torch_gradient),
+    ("torch", "softmax_vjp", torch_vjp),
     ("jax", "softmax", jax.nn.softmax),
-    ("jax", "cross_entropy", loss_by_jax),
+    ("jax", "cross_entropy", jax_loss),
 ]
 
 
