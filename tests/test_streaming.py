@@ -182,7 +182,7 @@ def test_softmax_chunk_by_chunk_is_softmax(data):
 @pytest.mark.parametrize("kind", ["rising", "falling", "random"])
 @pytest.mark.parametrize(("dtype", "factor"), [("float32", 10), ("float64", 7)])
 def test_the_error_of_merging_is_below_its_bound_in_a_row_and_in_a_tree(kind, dtype, factor):
-    """The factor is e + 5; exp of NumPy is off by less than 5 u in float32 and 2 u in float64."""
+    """The factor is c + 5; exp of NumPy is off by less than 5 u in float32 and 2 u in float64."""
     count, unit = 300, np.finfo(dtype).eps / 2
     x = np.random.default_rng(0).normal(size=count) * 2
     x = {"rising": np.sort(x), "falling": -np.sort(-x), "random": x}[kind].astype(dtype)
