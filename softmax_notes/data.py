@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from softmax_notes._extras import needs
+
 __all__ = [
     "FASHION_MNIST_URL",
     "Dataset",
@@ -148,8 +150,9 @@ def load_digits(*, test_size: float = 0.25, seed: int = 0) -> Dataset:
     >>> digits.X_train.shape, digits.X_test.shape
     ((1347, 64), (450, 64))
     """
-    import sklearn.datasets
-    import sklearn.model_selection
+    with needs("data"):
+        import sklearn.datasets
+        import sklearn.model_selection
 
     if not 0 < test_size < 1:
         raise ValueError(f"test_size must be between 0 and 1, got {test_size!r}")
@@ -208,7 +211,8 @@ def load_fashion_mnist(
     >>> clothes.X_train.shape  # doctest: +SKIP
     (60000, 784)
     """
-    import pooch
+    with needs("data"):
+        import pooch
 
     chosen = folder or os.environ.get("SOFTMAX_NOTES_DATA") or pooch.os_cache("softmax-notes")
     parts = []
@@ -374,8 +378,9 @@ def _check_md5(path: Path, expected: str) -> None:
 
 def _download(url: str, path: Path, md5: str) -> None:
     """Download to a temporary file, compare the checksum, and only then move it to path."""
-    import pooch
-    import requests
+    with needs("data"):
+        import pooch
+        import requests
 
     try:
         pooch.retrieve(url, known_hash=f"md5:{md5}", fname=path.name, path=path.parent)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from softmax_notes._arrays import Array, as_arrays, floating, holds, rounded, working
+from softmax_notes._extras import needs
 
 __all__ = [
     "EXP_FLOAT32",
@@ -463,7 +464,8 @@ def minimax(degree: int, /) -> Minimax:
     >>> print(f"{float(minimax(6).error):.2e}")
     3.06e-09
     """
-    import mpmath as mp
+    with needs("symbolic"):
+        import mpmath as mp
 
     if degree < 2:
         raise ValueError(f"the degree must be at least 2, got {degree}")
@@ -517,7 +519,8 @@ def polynomial_for(dtype: str, /) -> ExpPolynomial:
     >>> polynomial_for("float32") == EXP_FLOAT32
     True
     """
-    import mpmath as mp
+    with needs("symbolic"):
+        import mpmath as mp
 
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")

@@ -12,13 +12,17 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-from cycler import cycler
-from matplotlib.collections import QuadMesh
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
-from matplotlib.patches import PathPatch, Polygon, Rectangle
-from matplotlib.path import Path
+
+from softmax_notes._extras import needs
+
+with needs("figures"):
+    import matplotlib as mpl
+    from cycler import cycler
+    from matplotlib.collections import QuadMesh
+    from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+    from matplotlib.patches import PathPatch, Polygon, Rectangle
+    from matplotlib.path import Path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

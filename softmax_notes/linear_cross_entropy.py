@@ -21,8 +21,11 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
+from softmax_notes._extras import needs
+
+with needs("torch"):
+    import torch
+    from torch import Tensor
 
 __all__ = ["linear_cross_entropy"]
 

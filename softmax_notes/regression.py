@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from softmax_notes._arrays import Array, as_arrays, floating
+from softmax_notes._extras import needs
 from softmax_notes.cross_entropy import cross_entropy, cross_entropy_grad
 from softmax_notes.data import Dataset
 
@@ -557,7 +558,8 @@ def train_autograd(
     >>> np.allclose(by_hand.W, automatic.W, rtol=0, atol=1e-14)
     True
     """
-    import torch
+    with needs("torch"):
+        import torch
 
     return _train(
         dataset, _step_autograd, torch.tensor,
@@ -572,7 +574,8 @@ def _step_by_hand(X: Any, target: Any, W: Any, b: Any, learning_rate: float) -> 
 
 
 def _step_autograd(X: Any, target: Any, W: Any, b: Any, learning_rate: float) -> tuple[Any, Any]:
-    import torch
+    with needs("torch"):
+        import torch
 
     W, b = (parameter.detach().requires_grad_() for parameter in (W, b))
     loss = torch.nn.functional.cross_entropy(X @ W + b, target)
@@ -593,7 +596,8 @@ def _train(
     progress: bool,
 ) -> Trained:
     """Run the loop that both trainings share; only the step and the library differ."""
-    from tqdm import tqdm
+    with needs("data"):
+        from tqdm import tqdm
 
     _check(dataset, epochs, learning_rate)
     n_features, n_classes, dtype = (

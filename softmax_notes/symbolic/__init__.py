@@ -18,7 +18,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import sympy as sp
+from softmax_notes._extras import needs
+
+with needs("symbolic"):
+    import sympy as sp
 
 __all__ = ["Lumped", "lumped", "reduced", "scores", "softmax"]
 
