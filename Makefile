@@ -10,15 +10,22 @@ NOTEBOOKS := $(wildcard book/*.ipynb)
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf epub live serve test test-offline quality notebooks lint accuracy bench lab requirements clean
+.PHONY: help book pdf epub live serve test test-offline test-oldest test-newest quality notebooks lint \
+	accuracy bench benchmarks package audit lab requirements clean
 
 help:  ## list the commands
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
 
-$(VENV)/.ready: requirements.txt pyproject.toml
+# Every file that pip takes has a recorded hash, pip itself first: older ones cannot take the
+# hashes of requirements-cuda.txt, which counts where pip's PyTorch is the one for CUDA.
+LOCKED := --quiet --disable-pip-version-check --require-hashes
+
+$(VENV)/.ready: requirements.txt requirements-cuda.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	sed -n '/^pip==/,/[^\]$$/p' requirements.txt > $(VENV)/pip.txt
+	$(BIN)/python -m pip install $(LOCKED) -r $(VENV)/pip.txt
+	$(BIN)/python -m pip install $(LOCKED) -r requirements.txt -c requirements-cuda.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -48,6 +55,23 @@ test-offline: live pdf epub  ## make the offline copies and the live page, and t
 	@$(MAKE) --no-print-directory book
 	$(BIN)/python -m pytest tests/offline.py
 
+# The package and its proofs on other versions, in an environment of their own; the site is built,
+# not looked at: what a browser draws does not hang on versions. PYTHON chooses the interpreter.
+LOOKING := test_front.py test_live.py test_offline.py test_reading.py test_site.py quality offline.py
+test-oldest: test-versions-lowest-direct  ## test on the lowest versions that pyproject.toml allows
+test-newest: test-versions-highest  ## test on the newest versions there are
+test-versions-%: $(VENV)/.ready
+	@mkdir -p _build
+	$(BIN)/uv pip compile --quiet --resolution $* --all-extras --python $(PYTHON) --no-annotate \
+		--no-header -o _build/$*.txt pyproject.toml
+	$(PYTHON) -m venv --clear _build/$*
+	_build/$*/bin/python -m pip install --quiet --disable-pip-version-check -r _build/$*.txt
+	_build/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	PATH="$(abspath _build/$*/bin):$$PATH" jupyter-book build . --warningiserror --keep-going \
+		--path-output _build/$*-site > _build/$*.log 2>&1 || { cat _build/$*.log; exit 1; }
+	_build/$*/bin/python -m pytest --numprocesses 2 --dist loadfile softmax_notes tests \
+		$(addprefix --ignore=tests/,$(LOOKING))
+
 notebooks: $(VENV)/.ready  ## run every notebook in place, outputs stored
 	$(BIN)/python book/run_notebooks.py $(NOTEBOOKS)
 
@@ -55,6 +79,7 @@ lint: $(VENV)/.ready  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pyright
 
 quality: book  ## judge the site: accessibility, valid HTML, speed
 	$(BIN)/npm ci --prefix tests/quality --no-audit --no-fund --loglevel=error
@@ -66,16 +91,34 @@ accuracy: $(VENV)/.ready  ## measure errors in ULP beside SciPy, PyTorch and JAX
 bench: $(VENV)/.ready  ## measure the speed beside PyTorch, JAX, SciPy and ONNX Runtime
 	$(BIN)/python -m benchmarks.speed
 
+benchmarks: $(VENV)/.ready  ## make the other stored measurements again (an hour)
+	for study in libraries attention streaming vocabulary exp_exhaustive word_counts; do \
+		$(BIN)/python -m benchmarks.$$study || exit 1; done
+
+package: $(VENV)/.ready  ## build the sdist and the wheel, and try them with NumPy alone
+	rm -rf _build/dist
+	$(BIN)/python -m build --outdir _build/dist .
+	$(BIN)/twine check --strict _build/dist/*
+	$(BIN)/python -m pytest tests/package.py
+
+audit: $(VENV)/.ready  ## ask what is known against the pinned versions, and store the answer
+	$(BIN)/python tests/audit.py
+
 lab: $(VENV)/.ready  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab book
 
+# The build for the CPU, Linux on x86-64 and Python 3.11, from PyTorch's own index.
+TORCH_CPU := sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
+COMPILE := uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+	--no-annotate --custom-compile-command "make requirements"
+
 requirements: $(VENV)/.ready  ## pin every version again, from pyproject.toml
-	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --allow-unsafe --no-annotate \
-		--no-emit-index-url --no-emit-find-links --no-emit-options -o requirements.txt pyproject.toml
-	@# The public version: pip then takes whichever build, CPU or CUDA, the machine has. And
-	@# not the package itself, which its own extras name.
-	sed -i.bak -e 's/^torch==\([0-9.]*\)+cpu/torch==\1/' -e '/^softmax-notes /d' requirements.txt
-	rm requirements.txt.bak
+	$(BIN)/$(COMPILE) --all-extras -o requirements.txt pyproject.toml
+	awk -v cpu=$(TORCH_CPU) '{print} /^torch==/ {print "    --hash=" cpu " \\"}' requirements.txt \
+		> _build/locked.txt && mv _build/locked.txt requirements.txt
+	grep -o '^torch==[0-9.]*' requirements.txt | $(BIN)/$(COMPILE) --no-config -c requirements.txt - \
+		| awk '/^#/ || /^(cuda|nvidia|triton)/ {on = 1} /^[a-z]/ && !/^(cuda|nvidia|triton)/ {on = 0} on' \
+		> requirements-cuda.txt
 
 clean:  ## remove everything that was built or installed here
 	rm -rf _build $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
