@@ -24,11 +24,10 @@ from softmax_notes._arrays import (
     rounded,
     working,
 )
+from softmax_notes._losses import check_ignored, check_one_a_class, check_options
 from softmax_notes.definition import log_softmax, softmax
 
 __all__ = ["cross_entropy", "cross_entropy_grad"]
-
-_REDUCTIONS = ("mean", "sum", "none")
 
 
 def cross_entropy(
@@ -185,10 +184,7 @@ def _prepare(
     label_smoothing: float,
     reduction: str,
 ) -> _Problem:
-    if reduction not in _REDUCTIONS:
-        raise ValueError(f"reduction must be one of {_REDUCTIONS}, got {reduction!r}")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing!r}")
+    check_options(label_smoothing, reduction)
     xp, (logits, target, *weights) = as_arrays(
         logits, target, *([] if weight is None else [weight])
     )
@@ -199,9 +195,8 @@ def _prepare(
     n = logits.shape[-1]
     class_weight = _checked_weight(xp, weights[0], logits) if weights else None
     soft = xp.isdtype(target.dtype, "real floating")
+    check_ignored(ignore_index, soft)
     if soft:
-        if ignore_index is not None:
-            raise ValueError("ignore_index needs class indices, but target holds probabilities")
         y, kept, invalid = _probabilities(xp, target, logits, axis)
     else:
         y, kept, invalid = _one_hot(xp, target, logits, ignore_index)
@@ -220,12 +215,7 @@ def _prepare(
 
 
 def _checked_weight(xp: ModuleType, weight: Array, logits: Array) -> Array:
-    n = logits.shape[-1]
-    if tuple(weight.shape) != (n,):
-        raise ValueError(
-            f"weight must hold one number for each of the {n} classes, got shape "
-            f"{tuple(weight.shape)}"
-        )
+    check_one_a_class("weight", weight.shape, logits.shape[-1])
     valid = (weight >= 0) & (weight < xp.inf)  # NaN is neither
     if holds(~xp.all(valid)):
         wrong = float(weight[~valid][0])

@@ -214,7 +214,7 @@ def logsumexp(
         else:
             b, _ = axes_last(xp, xp.astype(b, exponents.dtype), axis)
             log_total, sign = _weighted_total(xp, parts, exponents, xp.where(mask, b, 0.0))
-        # A maximum that is no number decides alone; spelt out, its gradient is 0 and not NaN.
+        # A maximum that is no number decides alone; spelled out, its gradient is 0 and not NaN.
         log_abs = xp.where(xp.isfinite(parts.maximum), parts.shift + log_total, xp.nan)
         log_abs = xp.where(parts.maximum == xp.inf, xp.inf, log_abs)
         log_abs = xp.where(parts.maximum == -xp.inf, -xp.inf, log_abs)

@@ -27,6 +27,7 @@ from softmax_notes._arrays import (
     normalized_axes,
     rounded,
 )
+from softmax_notes._losses import check_ignored, check_one_a_class, check_options
 from softmax_notes.streaming import (
     Loss,
     State,
@@ -207,10 +208,7 @@ def cross_entropy(
     >>> print(out_of_core.cross_entropy(logits, [0, 2]).compute().round(4))
     0.7531
     """
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing!r}")
+    check_options(label_smoothing, reduction)
     x, _, (axis,) = _checked(logits, (axis,), None)
     x = da.moveaxis(x, axis, -1)
     y, kept, soft = _shares(x, target, axis, ignore_index)
@@ -345,9 +343,9 @@ def _shares(
     A target out of range makes its row NaN: it is known only when Dask computes.
     """
     target = target if is_dask_array(target) else da.asarray(np.asarray(target))
-    if soft := target.dtype.kind == "f":
-        if ignore_index is not None:
-            raise ValueError("ignore_index needs class indices, but target holds probabilities")
+    soft = target.dtype.kind == "f"
+    check_ignored(ignore_index, soft)
+    if soft:
         if target.ndim == x.ndim:
             target = da.moveaxis(target, axis, -1)
     elif target.dtype.kind not in "iu":
@@ -375,9 +373,6 @@ def _factors(x: Array, weight: Array | None) -> Array:
     if weight is None:
         return da.ones(n, chunks=x.chunks[-1:], dtype=x.dtype)
     weight = weight if is_dask_array(weight) else da.asarray(np.asarray(weight))
-    if tuple(weight.shape) != (n,):
-        raise ValueError(
-            f"weight must hold one number for each of the {n} classes, got shape {weight.shape}"
-        )
+    check_one_a_class("weight", weight.shape, n)
     weight = weight.rechunk(x.chunks[-1:])
     return da.where((weight >= 0) & (weight < np.inf), weight, np.nan).astype(x.dtype)

@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from softmax_notes._losses import check_ignored, check_one_a_class, check_options
 from softmax_notes.streaming import (
     Loss,
     State,
@@ -115,14 +116,15 @@ def softmax(logits: Tensor, /, *, axis: int = -1, group: Any = None) -> Tensor:
     -------
     torch.Tensor
         This rank's probabilities, of the shape of logits: over all ranks they sum to 1.
-        Differentiable; the edges are those of `softmax_notes.softmax`.
+        Differentiable once; the edges are those of `softmax_notes.softmax`.
 
     Raises
     ------
     ValueError
         On every rank, if the arguments of any are wrong or do not match those of the others.
     RuntimeError
-        If a rank has died or does not answer before the timeout of `processes`.
+        If a rank has died or does not answer before the timeout of `processes`, or outside of
+        those.
 
     Notes
     -----
@@ -150,7 +152,7 @@ def log_softmax(logits: Tensor, /, *, axis: int = -1, group: Any = None) -> Tens
     Returns
     -------
     torch.Tensor
-        This rank's log-probabilities, of the shape of logits. Differentiable.
+        This rank's log-probabilities, of the shape of logits. Differentiable once.
 
     Raises
     ------
@@ -182,7 +184,7 @@ def logsumexp(
     Returns
     -------
     torch.Tensor
-        The logarithms, the same on every rank. Differentiable.
+        The logarithms, the same on every rank. Differentiable once.
 
     Raises
     ------
@@ -506,6 +508,7 @@ def _checked(
     weight: Tensor | None,
     options: tuple[Any, ...],
 ) -> Tensor:
+    """Check this rank's own arguments, and bring the classes last."""
     for name, given in (("logits", logits), ("target", target), ("weight", weight)):
         if given is not None and (not isinstance(given, Tensor) or given.is_complex()):
             kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
@@ -515,27 +518,20 @@ def _checked(
     if target is None:
         return x
     ignore_index, smoothing, reduction, _ = options
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-    if not 0 <= smoothing <= 1:
-        raise ValueError(f"label_smoothing must be from 0 to 1, got {smoothing!r}")
+    check_options(smoothing, reduction)
     soft = target.is_floating_point()
+    check_ignored(ignore_index, soft)
     if target.shape != (logits.shape if soft else x.shape[:-1]):
         raise ValueError(
             f"target must hold class indices of shape {tuple(x.shape[:-1])} or probabilities of "
             f"shape {tuple(logits.shape)}, got shape {tuple(target.shape)} and {target.dtype}"
         )
-    if soft and ignore_index is not None:
-        raise ValueError("ignore_index needs class indices, but target holds probabilities")
     if soft and not ((target >= 0) & (target <= 1)).all():
         raise ValueError("target probabilities must be from 0 to 1")
-    if weight is not None and weight.shape != x.shape[-1:]:
-        raise ValueError(
-            f"weight must hold one number for each of the {x.shape[-1]} classes of this rank, "
-            f"got shape {tuple(weight.shape)}"
-        )
-    if weight is not None and not ((weight >= 0) & (weight < torch.inf)).all():
-        raise ValueError("weight must hold finite numbers from 0 on")
+    if weight is not None:
+        check_one_a_class("weight", weight.shape, x.shape[-1], " of this rank")
+        if not ((weight >= 0) & (weight < torch.inf)).all():
+            raise ValueError("weight must hold finite numbers from 0 on")
     return x
 
 

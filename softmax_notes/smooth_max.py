@@ -12,12 +12,11 @@ first forms αx, which may overflow where the result does not.
 from __future__ import annotations
 
 import math
-import numbers
 from types import ModuleType
 
 import numpy as np
 
-from softmax_notes._arrays import Array, Axis, accurate_sum, prepared, rounded
+from softmax_notes._arrays import Array, Axis, accurate_sum, prepared, rounded, scale_of
 from softmax_notes.definition import logsumexp
 
 __all__ = ["negative_entropy", "smooth_max"]
@@ -51,7 +50,7 @@ def smooth_max(
     Raises
     ------
     TypeError
-        If x is complex, masked, a matrix or no array, or alpha is no number.
+        If x is complex, masked, a matrix or no array, or alpha is no single number.
     ValueError
         If alpha is NaN or 0, or smaller in size than the smallest normal number of the
         precision computed in: as alpha goes to 0, (log n) / alpha grows without bound.
@@ -71,7 +70,12 @@ def smooth_max(
     >>> round(float(smooth_max([2.0, 1.0, 0.0], alpha=-1)), 4)
     -0.4076
     """
-    scale = _checked_scale(alpha)
+    scale = scale_of(alpha)
+    if scale == 0:
+        raise ValueError(
+            f"alpha must be from -inf to inf and not 0, got {alpha}: as alpha goes to 0, "
+            "(log n) / alpha grows without bound"
+        )
     xp, x, mask, dtype, _ = prepared(x, axis, where)
     # What is left out is at the end that is not looked for: -inf for a maximum.
     y = x if mask is None or scale > 0 else xp.where(mask, x, xp.inf)
@@ -141,14 +145,3 @@ def _smooth_max(xp: ModuleType, x: Array, scale: float) -> Array:
     exponents = xp.where(far, -xp.inf, 2 * scale * xp.where(far, 0.0, half))
     log_total: Array = logsumexp(exponents, axis=-1)
     return shift[..., 0] + log_total / scale
-
-
-def _checked_scale(alpha: float) -> float:
-    if not isinstance(alpha, numbers.Real):
-        raise TypeError(f"alpha must be a number, got {type(alpha).__name__}")
-    if alpha == 0 or math.isnan(alpha):
-        raise ValueError(
-            f"alpha must be from -inf to inf and not 0, got {alpha}: as alpha goes to 0, "
-            "(log n) / alpha grows without bound"
-        )
-    return float(alpha)

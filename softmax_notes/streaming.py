@@ -278,7 +278,7 @@ def log_total(state: State, /) -> Array:
     usable = xp.isfinite(state.maximum)
     log_s = xp.log1p(xp.where(usable, state.rest, 0.0))
     total = xp.where(usable, state.maximum + log_s, xp.nan)
-    # A maximum that is no number decides alone; spelt out, its gradient is 0 and not NaN.
+    # A maximum that is no number decides alone; spelled out, its gradient is 0 and not NaN.
     total = xp.where(state.maximum == xp.inf, xp.inf, total)
     return xp.where(state.maximum == -xp.inf, -xp.inf, total)
 

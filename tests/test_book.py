@@ -17,9 +17,8 @@ from run_notebooks import main, normalize
 ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "book"
 HELPERS = {
-    "__init__", "_cli", "_arrays", "data", "figures", "huffman", "linear_cross_entropy",
-    "out_of_core", "parallel", "sampled_softmax",
-    "symbolic",
+    "__init__", "_arrays", "_cli", "_extras", "_losses", "data", "figures", "huffman",
+    "linear_cross_entropy", "out_of_core", "parallel", "sampled_softmax", "symbolic",
 }  # fmt: skip
 TOC = re.findall(r"file: book/(\w+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
 CHAPTERS = [stem for stem in TOC if (BOOK / f"{stem}.ipynb").exists()]

@@ -8,7 +8,6 @@ import jax
 import mpmath
 import numpy as np
 import pytest
-import sympy as sp
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +17,7 @@ from softmax_notes import cross_entropy, cross_entropy_grad
 from softmax_notes.check import _laws as laws
 from softmax_notes.check._subject import Arg
 from softmax_notes.symbolic import cross_entropy as proofs
-from tests.exact import DIGITS, FORMATS, exact, ulp_error
+from tests.exact import DIGITS, FORMATS, exact, ulp_error, vanishes
 from tests.libraries import judged, same_kind, to_numpy
 
 IGNORED = -100
@@ -858,10 +857,6 @@ def test_the_largest_scores_overflow_nowhere_without_need(library):
 # --- proofs ---------------------------------------------------------------------------------
 
 SMALL = [2, 3, 4]
-
-
-def vanishes(residual):
-    return residual.is_zero_matrix if isinstance(residual, sp.MatrixBase) else residual == 0
 
 
 @pytest.mark.claim("prop-loss-is-lse")

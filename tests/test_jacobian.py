@@ -20,7 +20,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from softmax_notes import softmax, softmax_jacobian, softmax_jvp, softmax_vjp
 from softmax_notes.check import _laws as laws
 from softmax_notes.symbolic import jacobian as proofs
-from tests.exact import exact, ulp_error
+from tests.exact import exact, ulp_error, vanishes
 from tests.libraries import judged, same_kind, to_numpy
 
 PRODUCTS = pytest.mark.parametrize("product", [softmax_jvp, softmax_vjp])
@@ -563,10 +563,6 @@ def test_dask_arrays_are_not_computed_before_they_are_asked_for(product):
 # --- proofs ---------------------------------------------------------------------------------
 
 ANY_N = pytest.mark.parametrize("n", [2, 3, 4, None])
-
-
-def vanishes(residual):
-    return residual.is_zero_matrix if hasattr(residual, "is_zero_matrix") else residual == 0
 
 
 @pytest.mark.claim("thm-jacobian")

@@ -22,8 +22,8 @@ MODULES = sorted(
     if "._" not in info.name
 )
 HELPERS = {
-    "_arrays", "symbolic", "figures", "data", "huffman", "linear_cross_entropy",
-    "out_of_core", "parallel", "sampled_softmax",
+    "_arrays", "_extras", "_losses", "symbolic", "figures", "data", "huffman",
+    "linear_cross_entropy", "out_of_core", "parallel", "sampled_softmax",
 }  # fmt: skip
 PROOFS = "softmax_notes.symbolic."  # one module a chapter; every proof takes n, at most
 HEAVY = {

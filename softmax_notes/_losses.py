@@ -1,0 +1,28 @@
+"""What every cross-entropy of the package asks of its arguments, in the same words."""
+
+from __future__ import annotations
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def check_options(label_smoothing: float, reduction: str) -> None:
+    """Check the options that do not depend on any array."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {REDUCTIONS}, got {reduction!r}")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing!r}")
+
+
+def check_ignored(ignore_index: int | None, soft: bool) -> None:
+    """Refuse to ignore a class index where targets are probabilities."""
+    if soft and ignore_index is not None:
+        raise ValueError("ignore_index needs class indices, but target holds probabilities")
+
+
+def check_one_a_class(name: str, shape: tuple[int, ...], n: int, where: str = "") -> None:
+    """Check a vector with an entry for each class, such as weights and biases."""
+    if tuple(shape) != (n,):
+        raise ValueError(
+            f"{name} must hold one number for each of the {n} classes{where}, got shape "
+            f"{tuple(shape)}"
+        )
