@@ -224,6 +224,28 @@ def test_sums_of_many_ties_stay_below_the_bound_also_when_added_one_by_one(n, sh
         assert error > 100 * 2.0**-24
 
 
+@pytest.mark.claim("thm-overflow-softmax")
+@pytest.mark.claim("thm-overflow-logsumexp")
+def test_bounds_are_those_worked_out_on_paper_where_every_term_counts(quick_library):
+    # u = 1/4 and c = 1/2 give u / (1 - u) = 1/3 and c / (1 - c) = 1.
+    coarse = {"unit": 0.25, "function_error": 2.0}
+    x = quick_library([[0.0, -1.0, -3.0], [2.0, 2.0, 2.0]])
+    log3 = np.log(3)
+    ratio = np.array([[0, 1, 3], [0, 0, 0]])
+    for bound, expected in (
+        (softmax_bound(x, **coarse, shifted=False), 1 + 2 + 0 * ratio),
+        (softmax_bound(x, **coarse), 1 + 2 + (ratio + log3) / 3),
+    ):
+        np.testing.assert_allclose(to_numpy(bound), expected, rtol=1e-14)
+    of_terms = 2 / 3 + 1
+    of_sum = of_terms + log3 / 3
+    for bound, expected in (
+        (logsumexp_bound(x, **coarse, shifted=False), (2 + log3) / 2 + 1.5 * of_terms),
+        (logsumexp_bound(x, **coarse), (2 + log3) / 4 + 1.25 * (log3 / 2 + 1.5 * of_sum)),
+    ):
+        np.testing.assert_allclose(to_numpy(bound)[1], expected, rtol=1e-14)
+
+
 def test_each_remedy_is_needed_and_all_of_them_are_the_package():
     random = np.random.default_rng(0)
     x = random.uniform(-80, 3, (200, 4)).astype(np.float32)
@@ -259,11 +281,18 @@ def test_naive_forms_are_the_definitions_in_every_library(library):
         (running_sum(x), reference.sum(-1)),
         (by_parts(x)[0], torch.softmax(reference, -1)),
         (by_parts(x, axis=0, accurate_sum=False)[1], torch.log_softmax(reference, 0)),
+        (by_parts(x, log1p=False)[0], torch.softmax(reference, -1)),
+        (by_parts(x, log1p=False)[1], torch.log_softmax(reference, -1)),
         (chained_gradient(naive_softmax(x), x), None),
     ):
         assert same_kind(got, x)
         if expected is not None:
             np.testing.assert_allclose(to_numpy(got), expected, rtol=1e-12)
+
+
+def test_chained_gradients_keep_float32(quick_library):
+    p = quick_library([0.75, 0.25], "float32")
+    assert same_kind(chained_gradient(p, p), p)
 
 
 def test_pytorch_differentiates_the_naive_forms_where_they_work():
