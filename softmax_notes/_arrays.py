@@ -6,14 +6,22 @@ the reduced axes brought last, and sums and differences that keep their rounding
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Collection
 from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_array_api_obj, is_dask_array
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_array_api_obj,
+    is_dask_array,
+    is_torch_array,
+)
 
 Array: TypeAlias = Any  # an array of any library that follows the array API standard
 Axis: TypeAlias = int | tuple[int, ...] | None
@@ -36,6 +44,12 @@ def as_arrays(*values: object) -> tuple[ModuleType, list[Array]]:
                 "a masked array would lose its mask; pass x.data and, where the function "
                 "has that argument, where=~numpy.ma.getmaskarray(x)"
             )
+        if is_torch_array(value) and (str(value.layout) != "torch.strided" or value.is_nested):
+            kind = "nested" if value.is_nested else str(value.layout)
+            raise TypeError(
+                f"a dense tensor is needed, got a Tensor that is {kind}; pass x.to_dense(), or "
+                "x.to_padded_tensor(-math.inf) of a nested one"
+            )
     try:
         xp = array_namespace(*given) if given else array_namespace(np.empty(0))
     except TypeError as error:
@@ -45,7 +59,9 @@ def as_arrays(*values: object) -> tuple[ModuleType, list[Array]]:
             f"{', '.join(kinds)}; convert them to one library first"
         ) from error
     where = device(given[0]) if given else None
-    arrays: list[Array] = [v if is_array_api_obj(v) else _from_python(xp, v, where) for v in values]
+    arrays: list[Array] = [
+        _native(v) if is_array_api_obj(v) else _from_python(xp, v, where) for v in values
+    ]
     for array in arrays:
         if not xp.isdtype(array.dtype, ("bool", "integral", "real floating")):
             raise TypeError(
@@ -53,6 +69,13 @@ def as_arrays(*values: object) -> tuple[ModuleType, list[Array]]:
                 "convert it to a real dtype, such as float64"
             )
     return xp, arrays
+
+
+def _native(array: Array) -> Array:
+    """Bring a NumPy array to this machine's byte order, as NumPy's own functions do."""
+    if isinstance(array, np.ndarray | np.generic) and not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
 
 
 def _from_python(xp: ModuleType, value: object, where: object) -> Array:
@@ -121,27 +144,73 @@ def like(xp: ModuleType, value: Array, x: Array, *, name: str, to: str = "x") ->
     return xp.broadcast_to(value, x.shape)
 
 
+def broadcast(xp: ModuleType, x: Array, y: Array, *, names: str) -> tuple[Array, Array]:
+    """Broadcast two arrays against each other, or say why that cannot be."""
+    try:
+        np.broadcast_shapes(x.shape, y.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"{names} do not broadcast against each other: they have the shapes "
+            f"{tuple(x.shape)} and {tuple(y.shape)}"
+        ) from error
+    x, y = xp.broadcast_arrays(x, y)
+    return x, y
+
+
 def holds(condition: Array) -> bool:
     """Tell whether a condition on values is known to hold.
 
-    Values that are not computed yet (Dask, or inside ``jax.jit``) are not known: False.
+    Values that are not computed yet (Dask, or inside ``jax.jit``) or do not exist (PyTorch's
+    device ``meta``) are not known: False.
     """
     if is_dask_array(condition):
         return False
     try:
         return bool(condition)
-    except TypeError:  # a JAX tracer has no value
+    except (TypeError, RuntimeError):  # a JAX tracer has no value, a meta tensor neither
         return False
+
+
+def number(value: object, name: str, advice: str = "") -> float:
+    """Check an argument that is one real number, and no array."""
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be one number, got {type(value).__name__}{advice}")
+    try:
+        return float(value)
+    except OverflowError as error:  # an integer past the largest number
+        raise ValueError(f"{name} must be a number that a float can hold: {error}") from error
+
+
+def whole(value: object, name: str) -> int:
+    """Check an argument that is one whole number."""
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, RuntimeError) as error:  # the second is that of PyTorch's device meta
+        raise TypeError(f"{name} must be a whole number, got {type(value).__name__}") from error
+
+
+def flag(value: object, name: str) -> bool:
+    """Check an argument that is yes or no."""
+    try:
+        return bool(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # an array has no single truth
+        raise TypeError(f"{name} must be True or False, got {type(value).__name__}") from error
+
+
+def one_of(value: object, words: Collection[str], name: str) -> str:
+    """Check an argument that is one of a few words."""
+    if not isinstance(value, str) or value not in words:
+        raise ValueError(f"{name} must be one of {tuple(words)}, got {value!r}")
+    return value
 
 
 def scale_of(alpha: object) -> float:
     """Check a scale: any number from -inf to inf, both included, but no NaN and no array."""
-    if not isinstance(alpha, numbers.Real):
-        raise TypeError(
-            f"alpha must be one number, got {type(alpha).__name__}; for a scale that is learned, "
-            "or one for each row, multiply x by it and leave alpha at 1"
-        )
-    scale = float(alpha)
+    scale = number(
+        alpha,
+        "alpha",
+        "; for a scale that is learned, or one for each row, multiply x by it and leave alpha at 1",
+    )
     if math.isnan(scale):
         raise ValueError("alpha must be a number from -inf to inf, both included, got nan")
     return scale
@@ -153,9 +222,11 @@ def normalized_axes(xp: ModuleType, x: Array, axis: Axis) -> tuple[int, ...]:
     A wrong axis is handed to the library, which raises the error its users know.
     """
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    positive = tuple(a + x.ndim if a < 0 else a for a in axes)
+    given = [whole(a, "axis") for a in axes]
+    positive = tuple(a + x.ndim if a < 0 else a for a in given)
     if len(set(positive)) < len(positive) or not all(0 <= a < x.ndim for a in positive):
-        xp.sum(x, axis=axis)
+        with contextlib.suppress(RuntimeError, OverflowError):  # PyTorch's for a repeated axis
+            xp.sum(x, axis=axis)
         raise ValueError(f"axis {axis} is out of range or repeated for {x.ndim} dimensions")
     return positive
 

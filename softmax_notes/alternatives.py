@@ -27,6 +27,7 @@ from softmax_notes._arrays import (
     holds,
     like,
     mask_of,
+    one_of,
     prepared,
     rounded,
     undefined,
@@ -300,9 +301,7 @@ def fenchel_young_loss(x: Array, y: Array, /, *, rule: str = "softmax", axis: in
     >>> fenchel_young_loss(x, y, rule="sparsemax")
     array([0.25  , 0.0625, 0.    ])
     """
-    if rule not in _FEES:
-        raise ValueError(f"rule must be one of {tuple(_FEES)}, got {rule!r}")
-    predict, fee = _FEES[rule]
+    predict, fee = _FEES[one_of(rule, _FEES, "rule")]
     xp, (x, y) = as_arrays(x, y)
     y = like(xp, y, x, name="y")
     xp, x, _, dtype, _ = prepared(x, axis, None)
@@ -388,11 +387,14 @@ def counterexample(rule: _Rule, law: str, /) -> Counterexample | None:
     >>> print(counterexample(softmax, "order"))
     None
     """
-    if law not in _LAWS:
-        raise ValueError(f"law must be one of {LAWS}, got {law!r}")
-    violation, tolerance = _LAWS[law]
+    violation, tolerance = _LAWS[one_of(law, LAWS, "law")]
+    if not callable(rule):
+        raise TypeError(f"rule must be a function of scores, got {type(rule).__name__}")
     for n in (2, 3):
         points = _points(n)
+        shape = np.shape(rule(points))
+        if shape != points.shape:
+            raise ValueError(f"rule must keep the shape of {points.shape}, and gave {shape}")
         sizes = violation(rule, points)
         broken = np.flatnonzero(sizes > tolerance)
         if broken.size:

@@ -25,6 +25,8 @@ from softmax_notes._arrays import (
     accurate_sum,
     as_arrays,
     axes_last,
+    broadcast,
+    flag,
     mask_of,
     normalized_axes,
     prepared,
@@ -198,10 +200,11 @@ def logsumexp(
     >>> print(round(float(log_abs), 4), float(sign))
     0.5413 -1.0
     """
+    keepdims, return_sign = flag(keepdims, "keepdims"), flag(return_sign, "return_sign")
     xp, (x,) = as_arrays(x)
     if b is not None:
         _, (x, b) = as_arrays(x, b)
-        x, b = xp.broadcast_arrays(x, b)
+        x, b = broadcast(xp, x, b, names="x and b")
         where = b != 0 if where is None else mask_of(xp, where, x) & (b != 0)
     _, exponents, mask, dtype, _ = prepared(x, axis, where)
     if exponents.shape[-1] == 0:
