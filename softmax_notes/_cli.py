@@ -77,7 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, ValueError, TypeError, OSError) as error:
         print(f"softmax-notes: {error}", file=sys.stderr)
         return 2
-    _write(report, options.format, options.output)
+    try:
+        _write(report, options.format, options.output)
+    except OSError as error:
+        print(f"softmax-notes: the report cannot be written: {error}", file=sys.stderr)
+        return 2
     return 0 if report.ok else 1
 
 
@@ -145,7 +149,7 @@ def _module(place: str) -> Any:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(place)
-    except Exception as error:  # the user's module may do anything
+    except (Exception, SystemExit) as error:  # the user's module may do anything
         raise ImportError(f"cannot import {place}: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)

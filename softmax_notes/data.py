@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from softmax_notes._arrays import flag, number
 from softmax_notes._extras import needs
 
 __all__ = [
@@ -49,6 +50,7 @@ _FASHION_CLASSES = (
 )  # fmt: skip
 
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_LARGEST = 2**26  # bytes that a download may have; the largest file has 26 421 880
 _DEFLATE_LIMIT = 1032  # gzip cannot shrink anything by a larger factor
 
 
@@ -113,7 +115,7 @@ def load(name: str, /, **options: Any) -> Dataset:
         "digits": load_digits,
         "fashion-mnist": load_fashion_mnist,
     }
-    if name not in loaders:
+    if not isinstance(name, str) or name not in loaders:
         raise ValueError(f"there is no data set {name!r}; choose from {sorted(loaders)}")
     return loaders[name](**options)
 
@@ -154,7 +156,7 @@ def load_digits(*, test_size: float = 0.25, seed: int = 0) -> Dataset:
         import sklearn.datasets
         import sklearn.model_selection
 
-    if not 0 < test_size < 1:
+    if not 0 < number(test_size, "test_size") < 1:
         raise ValueError(f"test_size must be between 0 and 1, got {test_size!r}")
     pictures = sklearn.datasets.load_digits()
     X_train, X_test, y_train, y_test = sklearn.model_selection.train_test_split(
@@ -196,9 +198,15 @@ def load_fashion_mnist(
         If a file, there before or downloaded, is not the one that the authors published. A
         file that was there stays as it is; a wrong download is deleted.
     ConnectionError
-        If a download fails or breaks off. What had arrived of the file is deleted.
+        If a download fails or breaks off. What had arrived of the file is deleted. A download
+        goes into a file of another name in the folder, which is moved into its place when it is
+        whole and right; only a process that is killed leaves that file behind.
     FileNotFoundError
         If a file is missing and download_if_missing is false.
+    OSError
+        If a file cannot be read or written, or is no regular file.
+    TypeError
+        If folder is no path or base_url no text.
 
     Notes
     -----
@@ -214,6 +222,11 @@ def load_fashion_mnist(
     with needs("data"):
         import pooch
 
+    if not isinstance(base_url, str):
+        raise TypeError(f"base_url must be an address, got {type(base_url).__name__}")
+    if not isinstance(folder, str | os.PathLike | None):
+        raise TypeError(f"folder must be a path, got {type(folder).__name__}")
+    download_if_missing = flag(download_if_missing, "download_if_missing")
     chosen = folder or os.environ.get("SOFTMAX_NOTES_DATA") or pooch.os_cache("softmax-notes")
     parts = []
     for name, md5 in _FASHION_MNIST.items():
@@ -320,7 +333,7 @@ def read_idx(path: str | os.PathLike[str], /) -> np.ndarray[Any, Any]:
     ...     read_idx(file)
     array([7, 8, 9], dtype=uint8)
     """
-    path = Path(path)
+    path = _regular(Path(path))
     with path.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
@@ -366,8 +379,15 @@ def _read_array(file: io.BufferedIOBase, path: Path, most: int) -> np.ndarray[An
     return content.view(dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
+def _regular(path: Path) -> Path:
+    """Refuse what is there but no file: a pipe would be waited for without an end."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no regular file")
+    return path
+
+
 def _check_md5(path: Path, expected: str) -> None:
-    with path.open("rb") as file:
+    with _regular(path).open("rb") as file:
         found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if found != expected:
         raise ValueError(
@@ -383,12 +403,29 @@ def _download(url: str, path: Path, md5: str) -> None:
         import requests
 
     try:
-        pooch.retrieve(url, known_hash=f"md5:{md5}", fname=path.name, path=path.parent)
+        pooch.retrieve(
+            url, known_hash=f"md5:{md5}", fname=path.name, path=path.parent, downloader=_fetch
+        )
     except requests.RequestException as error:
         raise ConnectionError(
             f"{url} could not be downloaded: {error}. Without a network, put the file into a "
             "folder and name that: load_fashion_mnist(folder), or SOFTMAX_NOTES_DATA=folder"
         ) from error
+
+
+def _fetch(url: str, output: str, _: object) -> None:
+    """Download to a file, and stop where no file of the data set could be so large."""
+    with needs("data"):
+        import requests
+
+    size = 0
+    with requests.get(url, stream=True, timeout=30) as response, open(output, "wb") as file:
+        response.raise_for_status()
+        for block in response.iter_content(2**16):
+            size += len(block)
+            if size > _LARGEST:
+                raise ValueError(f"{url} is not the published file: it is larger than {_LARGEST}")
+            file.write(block)
 
 
 def _flat(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -1,10 +1,14 @@
 """The data: what the loaders give, and what happens to files that are not what they should be."""
 
+import contextlib
 import gzip
 import hashlib
 import http.server
 import math
+import os
 import struct
+import subprocess
+import sys
 import threading
 import tracemalloc
 import zlib
@@ -64,6 +68,10 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = dict(files)
         self.broken_off = set()  # names whose connection closes half way
+        self.hanging = set()  # names whose second half is long in coming
+        self.hangs, self.go_on = threading.Event(), threading.Event()
+        self.length_said = True
+        self.headers = {}
         self.requests = []
 
     @property
@@ -73,16 +81,25 @@ class Server(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        name = self.path.removeprefix("/")
+        name = self.path.rpartition("/")[2]
         self.server.requests.append(name)
         if name not in self.server.files:
             self.send_error(404)
             return
         body = self.server.files[name]
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
+        if self.server.length_said:
+            self.send_header("Content-Length", str(len(body)))
+        for header, value in self.server.headers.items():
+            self.send_header(header, value)
         self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if name in self.server.broken_off else body)
+        with contextlib.suppress(ConnectionError):  # who asked may have had enough
+            self.wfile.write(body[: len(body) // 2])
+            if name in self.server.hanging:
+                self.server.hangs.set()
+                self.server.go_on.wait(60)
+            if name not in self.server.broken_off:
+                self.wfile.write(body[len(body) // 2 :])
 
     def log_message(self, *args):
         pass
@@ -365,6 +382,118 @@ def test_a_file_that_would_grow_far_past_its_header_is_not_unpacked(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**21  # the file unpacks to 64 MiB
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_flipped_bit_is_refused_by_name_or_changes_what_no_checksum_covers(tmp_path, compressed):
+    array = np.arange(6, dtype=np.int16).reshape(2, 3)
+    whole = gzip.compress(idx_bytes(array), mtime=0) if compressed else idx_bytes(array)
+    path = tmp_path / "flipped.idx"
+    refused = 0
+    for bit in range(8 * len(whole)):
+        body = bytearray(whole)
+        body[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(body)
+        found, message = None, ""
+        try:
+            found = data.read_idx(path)
+        except ValueError as error:
+            message = str(error)
+        if found is None:
+            assert "flipped.idx " in message
+            refused += 1
+        elif compressed:  # the time, the system and the like of the header
+            np.testing.assert_array_equal(found, array, strict=True)
+        else:  # the entries, or lengths and dtypes that make as many bytes
+            assert found.nbytes == array.nbytes
+    assert refused > 8 * len(whole) / 4
+
+
+def test_what_is_there_but_no_file_is_refused_and_not_waited_for(tmp_path, published):
+    for make in (os.mkdir, *([os.mkfifo] if hasattr(os, "mkfifo") else [])):
+        path = tmp_path / make.__name__ / "train-images-idx3-ubyte.gz"
+        path.parent.mkdir()
+        make(path)
+        with pytest.raises(OSError, match=r"train-images-idx3-ubyte\.gz is no regular file"):
+            data.read_idx(path)
+        with pytest.raises(OSError, match=r"train-images-idx3-ubyte\.gz is no regular file"):
+            data.load_fashion_mnist(path.parent, base_url="http://127.0.0.1:9/")
+
+
+def test_a_link_to_nowhere_is_replaced_by_the_file_and_nothing_is_written_behind_it(
+    tmp_path, server
+):
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    link = folder / "train-images-idx3-ubyte.gz"
+    link.symlink_to(outside / "target")
+    assert_is_the_published_data(data.load_fashion_mnist(folder, base_url=server.url))
+    assert list(outside.iterdir()) == []
+    assert not link.is_symlink()
+
+
+def test_no_name_that_a_server_sends_leads_out_of_the_folder(tmp_path, server):
+    folder = tmp_path / "folder"
+    server.headers = {"Content-Disposition": 'attachment; filename="../../escaped"'}
+    assert_is_the_published_data(
+        data.load_fashion_mnist(folder, base_url=server.url + "a/../../b/../")
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(CONTENT)
+
+
+@pytest.mark.parametrize("size", ["said", "not said"])
+def test_a_download_that_does_not_end_is_broken_off(tmp_path, server, monkeypatch, size):
+    monkeypatch.setattr(data, "_LARGEST", 2**17)
+    name = "train-images-idx3-ubyte.gz"
+    server.files[name] = bytes(2**24)
+    server.length_said = size == "said"
+    with pytest.raises(ValueError, match=rf"{name} is not the published file: it is larger"):
+        data.load_fashion_mnist(tmp_path, base_url=server.url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stream_that_unpacks_to_far_more_is_broken_off(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(data, "_LARGEST", 2**17)
+    name = "train-images-idx3-ubyte.gz"
+    server.files[name] = gzip.compress(bytes(2**24))  # 16 MiB in 16 KiB
+    server.headers = {"Content-Encoding": "gzip"}
+    with pytest.raises(ValueError, match=rf"{name} is not the published file: it is larger"):
+        data.load_fashion_mnist(tmp_path, base_url=server.url)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["file:///etc/", "ftp://127.0.0.1:9/", "http://", "nowhere"])
+def test_an_address_that_is_not_of_the_web_is_a_connection_error(tmp_path, published, url):
+    with pytest.raises(ConnectionError, match=r"could not be downloaded: .*load_fashion_mnist\("):
+        data.load_fashion_mnist(tmp_path, base_url=url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_after_a_download_whose_process_was_killed_the_next_one_succeeds(tmp_path, server):
+    server.hanging.add("train-images-idx3-ubyte.gz")
+    code = (
+        "import sys; from softmax_notes import data\n"
+        f"data._FASHION_MNIST = {data._FASHION_MNIST!r}\n"
+        "data.load_fashion_mnist(sys.argv[1], base_url=sys.argv[2])\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), server.url])
+    assert server.hangs.wait(60)
+    child.kill()
+    child.wait()
+    server.hanging.clear()
+    server.go_on.set()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert not left & set(CONTENT)  # no half file under a name that is read
+    assert_is_the_published_data(data.load_fashion_mnist(tmp_path, base_url=server.url))
+    assert {path.name for path in tmp_path.iterdir()} - left == set(CONTENT)
+
+
+@pytest.mark.parametrize("options", [{"folder": 1}, {"base_url": None}])
+def test_what_is_no_path_or_address_is_named(published, options):
+    with pytest.raises(TypeError, match=next(iter(options))):
+        data.load_fashion_mnist(**options)
 
 
 def test_an_unknown_name_lists_the_known_ones():
