@@ -82,8 +82,9 @@ lint: $(VENV)/.ready  ## check style and types
 	$(BIN)/pyright
 
 quality: book  ## judge the site: accessibility, valid HTML, speed
-	$(BIN)/npm ci --prefix tests/quality --no-audit --no-fund --loglevel=error
-	$(BIN)/python -m pytest tests/quality/quality.py
+	$(BIN)/npm ci --prefix tests/quality --ignore-scripts --no-audit --no-fund --loglevel=error
+	$(BIN)/python -m pytest --numprocesses 2 tests/quality/quality.py
+	$(BIN)/python -m pytest tests/quality/speed.py
 
 accuracy: $(VENV)/.ready  ## measure errors in ULP beside SciPy, PyTorch and JAX
 	$(BIN)/python -m benchmarks.accuracy

@@ -1,9 +1,12 @@
 """The built site, served on this machine, and a browser to read it with."""
 
+import gzip
 import os
 import threading
-from functools import partial
+from contextlib import contextmanager
+from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -20,22 +23,61 @@ def require_site():
         pytest.fail("there is no site in _build/html: run `make book`")
 
 
-@pytest.fixture(scope="module")
-def address():
-    """Serve the site on a free port of this machine."""
+@cache
+def compressed(path, changed):
+    return gzip.compress(path.read_bytes(), compresslevel=6, mtime=0)
+
+
+class Host(SimpleHTTPRequestHandler):
+    """Serve the site as any host of static sites does: text compressed, connections kept."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, *args, headers, **options):
+        self.headers_of_the_host = headers
+        super().__init__(*args, **options)
+
+    def send_head(self):
+        path = Path(self.translate_path(self.path))
+        path = path / "index.html" if path.is_dir() else path
+        if not path.is_file():
+            return self.send_error(404)
+        self.send_response(200)
+        self.send_header("Content-Type", kind := self.guess_type(path))
+        if kind.startswith("text/") or kind.endswith(("javascript", "json", "xml")):
+            body = compressed(path, path.stat().st_mtime_ns)
+            self.send_header("Content-Encoding", "gzip")
+        else:
+            body = path.read_bytes()
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "max-age=86400")
+        for name, value in self.headers_of_the_host.items():
+            self.send_header(name, value)
+        self.end_headers()
+        return BytesIO(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@contextmanager
+def served(headers=None):
+    """Serve the site on a free port of this machine, with what else the host says."""
     require_site()
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(SITE)))
+    handler = partial(Host, directory=str(SITE), headers=headers or {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def address():
+    with served() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

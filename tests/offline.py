@@ -7,13 +7,10 @@ import json
 import os
 import posixpath
 import re
-import threading
 import time
 import unicodedata
 import xml.etree.ElementTree as ET
 import zipfile
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -22,7 +19,7 @@ import pytest
 from pages import order
 from pypdf import PdfReader
 
-from tests.browser import PHONE, ROOT, SITE, browser, program, require_site
+from tests.browser import PHONE, ROOT, SITE, browser, program, require_site, served
 
 __all__ = ["browser", "program"]  # fixtures
 OFFLINE = ROOT / "_build" / "offline"
@@ -303,24 +300,13 @@ def derive(browser):
     """Open the page as a phone does, under a strict policy, and list what it asks for."""
     made(SITE / "pyodide" / "library.zip", "live book")
 
-    class Strict(SimpleHTTPRequestHandler):
-        def end_headers(self):
-            self.send_header("Content-Security-Policy", POLICY)
-            super().end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Strict, directory=str(SITE)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    tab = browser.new_page(viewport=PHONE)
-    asked = []
-    tab.on("request", lambda request: asked.append(request.url))
-    tab.goto(f"http://127.0.0.1:{server.server_port}/book/derive.html", wait_until="networkidle")
-    yield tab, asked
-    tab.close()
-    server.shutdown()
-    server.server_close()
+    with served({"Content-Security-Policy": POLICY}) as address:
+        tab = browser.new_page(viewport=PHONE)
+        asked = []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(f"{address}book/derive.html", wait_until="networkidle")
+        yield tab, asked
+        tab.close()
 
 
 def run(tab, n):

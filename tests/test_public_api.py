@@ -98,10 +98,17 @@ def test_every_public_function_is_documented_with_an_example(function):
 
 
 def test_the_book_describes_every_public_module():
-    described = [f"softmax_notes.{name}" for group in modules(ROOT).values() for name in group]
+    groups = modules(ROOT)
+    described = [f"softmax_notes.{name}" for group in groups.values() for name in group]
     assert sorted(described) == MODULES
-    page = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
-    assert re.findall(r"\{package-reference\} (\w+)", page) == list(modules(ROOT))
+    book = ROOT / "book"
+    page = (book / "api.md").read_text(encoding="utf-8")
+    assert re.findall(r"\{package-reference\} (\w+)", page) == list(groups)
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in book.glob("api/*.md")}
+    assert sorted(pages) == sorted([*groups["chapters"], *groups["helpers"]])
+    assert {proofs.removeprefix("symbolic.") for proofs in groups["proofs"]} <= pages.keys()
+    for stem, page in pages.items():
+        assert page == f"# {stem}\n\n```{{module-reference}} {stem}\n```\n"
 
 
 @pytest.mark.parametrize("name", MODULES)

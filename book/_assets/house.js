@@ -14,7 +14,7 @@ window.addEventListener("load", reach);
 window.addEventListener("resize", reach);
 
 // Roles and labels that the generators write and that say less than the page itself does.
-document.querySelectorAll("summary[aria-label]").forEach((e) => e.removeAttribute("aria-label"));
+document.querySelectorAll("article summary[aria-label]").forEach((e) => e.removeAttribute("aria-label"));
 document.querySelectorAll(".citation-list, .citation").forEach((e) => e.removeAttribute("role"));
 
 // The buttons of the theme whose handlers stood in attributes, which the policy forbids.

@@ -39,6 +39,15 @@ FORMULA_FONTS = ("KaTeX_Main-Regular", "KaTeX_Math-Italic")
 STYLE = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL)
 SEARCH_SCRIPTS = r"searchtools\.js|language_data\.js|searchindex\.js"
 VIEWPORT = "width=device-width, initial-scale=1"
+UNFOLD = '<summary aria-label="Pages of this section"><span class="toctree-toggle"'
+# What KaTeX writes and no standard allows: an operator within a script or around its pieces, and
+# a height below zero.
+INVALID = [
+    (r"(<m(?:sub|sup|subsup|under|over|underover)><mi\b[^>]*>[^<]*</mi>)<mo>\u2061</mo>", r"\1"),
+    (r"<mo>(<mo\b[^>]*>[^<]*</mo>)</mo>", r"\1"),
+    (r"<mo>(<(mover|munder|munderover)>.*?</\2>)</mo>", r"\1"),
+    (r'(<span class="vlist") style="height:-[^"]*"', r"\1"),
+]
 POLICY = '<meta http-equiv="Content-Security-Policy" content="'
 
 
@@ -78,6 +87,9 @@ def delivered(page: str, folder: Path, more_scripts: str = "") -> str:
         r'<(i|span) (?=class="[^"]*\bfa-)(?![^>]*aria-hidden)', r'<\1 aria-hidden="true" ', page
     )
     page = SUMMARY.sub(lambda found: re.sub(r"<(/?)p\b", r"<\1span", found[0]), page)
+    page = page.replace('<summary><span class="toctree-toggle"', UNFOLD)
+    for written, allowed in INVALID:
+        page = re.sub(written, allowed, page)
     page = re.sub(r'(<button\b[^>]*?) onclick="[^"]*"', r"\1", page)  # house.js adds them
     first, *more = re.split(
         r'\s*<meta name="viewport"[^>]*>', page
@@ -141,11 +153,13 @@ def fill_bundles(static: Path, icons: set[str]) -> None:
         names = {name.removesuffix(":before") for name in rule[1].replace(".fa-", "").split(",")}
         return rule[0] if names & icons else ""
 
+    texts = {}
     for bundle in static.glob(f"{BUNDLE}*.css"):
         first = bundle.read_text(encoding="utf-8").partition("\n")[0]
         sheets = [sheet(static / name, static) for name in first.strip("/* ").split()]
-        text = ICON_RULE.sub(used, "\n".join([first, *sheets]))
-        font = f"url({icon_font(static / ICON_FONT, text)})"
+        texts[bundle] = ICON_RULE.sub(used, "\n".join([first, *sheets]))
+    font = f"url({icon_font(static / ICON_FONT, ''.join(texts.values()))})"
+    for bundle, text in texts.items():
         bundle.write_text(ICON_FACE.sub(rf'\1{font} format("woff")}}', text), encoding="utf-8")
 
 

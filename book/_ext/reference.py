@@ -1,7 +1,13 @@
-"""The reference of the package: every public module, found rather than listed."""
+"""The reference of the package: a list of every public module, and a page for each.
+
+Modules and their members are found rather than listed. A page of book/api says which module it
+describes; the proofs of a chapter stand on the page of its module.
+"""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +23,17 @@ AUTOMODULE = """```{{eval-rst}}
 .. automodule:: softmax_notes.{name}
    :members:
    :ignore-module-all:
+```"""
+AUTOCLASS = """```{{eval-rst}}
+.. autoclass:: softmax_notes.{name}
+   :members:
+```"""
+SUMMARY = """```{{eval-rst}}
+:doc:`softmax_notes.{name} </book/api/{page}>`: {words}
+
+.. autosummary::
+
+{members}
 ```"""
 
 
@@ -41,22 +58,72 @@ def modules(root: Path) -> dict[str, list[str]]:
     }
 
 
-class PackageReference(SphinxDirective):
-    """``{package-reference} chapters``: the docstrings of these modules, each in a section."""
+def members(name: str) -> list[str]:
+    """List the public functions and classes of a module, those it takes from its own parts too."""
+    module = importlib.import_module(f"softmax_notes.{name}")
+    found = [(member, getattr(module, member)) for member in module.__all__]
+    return [
+        member
+        for member, value in found
+        if callable(value) and f"{value.__module__}.".startswith(f"{module.__name__}.")
+    ]
+
+
+def parts_of(name: str) -> list[str]:
+    """List the public classes that a module takes from its own private parts."""
+    module = importlib.import_module(f"softmax_notes.{name}")
+    found = [getattr(module, member) for member in members(name)]
+    return [f"{name}.{c.__name__}" for c in found if inspect.isclass(c) and "._" in c.__module__]
+
+
+class ReferenceDirective(SphinxDirective):
+    """What the directives of the reference share."""
 
     required_arguments = 1
 
+    @property
+    def root(self) -> Path:
+        return Path(self.env.srcdir)
+
+    def section(self, title: str, ids: str, text: str) -> nodes.section:
+        """Read lines of MyST in a section of their own."""
+        section = nodes.section(ids=[ids.replace(".", "-").replace("_", "-")], names=[title])
+        section += nodes.title("", title)
+        self.read(text, section)
+        return section
+
+    def read(self, text: str, into: nodes.Element) -> None:
+        self.state.nested_parse(StringList(text.splitlines(), source="package"), 0, into)
+
+
+class PackageReference(ReferenceDirective):
+    """``{package-reference} chapters``: what these modules hold, each in a section."""
+
     def run(self) -> list[nodes.Node]:
-        root = Path(self.env.srcdir)
-        self.env.note_dependency(str(root / "_toc.yml"))
-        sections = []
-        for name in modules(root)[self.arguments[0]]:
-            section = nodes.section(ids=[name.replace(".", "-").replace("_", "-")], names=[name])
-            section += nodes.title("", name)
-            lines = StringList(AUTOMODULE.format(name=name).splitlines(), source="package")
-            self.state.nested_parse(lines, 0, section)
-            sections.append(section)
-        return sections
+        self.env.note_dependency(str(self.root / "_toc.yml"))
+        return [self.summary(name) for name in modules(self.root)[self.arguments[0]]]
+
+    def summary(self, name: str) -> nodes.section:
+        module = importlib.import_module(f"softmax_notes.{name}")
+        self.env.note_dependency(module.__file__)
+        words, page = module.__doc__.partition("\n\n")[0], name.removeprefix("symbolic.")
+        lines = "\n".join(f"   ~softmax_notes.{name}.{member}" for member in members(name))
+        text = SUMMARY.format(name=name, page=page, words=words, members=lines)
+        return self.section(name, name, text)
+
+
+class ModuleReference(ReferenceDirective):
+    """``{module-reference} stem``: the docstrings of a module, and of its proofs."""
+
+    def run(self) -> list[nodes.Node]:
+        (name,) = self.arguments
+        pieces = [AUTOMODULE.format(name=name)]
+        pieces += [AUTOCLASS.format(name=part) for part in parts_of(name)]
+        self.read("\n\n".join(pieces), node := nodes.Element())
+        proofs = f"symbolic.{name}"
+        if proofs not in modules(self.root)["proofs"]:
+            return node.children
+        return [*node.children, self.section("Proofs", "proofs", AUTOMODULE.format(name=proofs))]
 
 
 def link_docstring(
@@ -70,5 +137,6 @@ def link_docstring(
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_directive("package-reference", PackageReference)
+    app.add_directive("module-reference", ModuleReference)
     app.connect("autodoc-process-docstring", link_docstring, priority=600)  # after numpydoc
     return {"version": "1", "parallel_read_safe": True}
