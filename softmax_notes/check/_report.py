@@ -48,10 +48,22 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one law."""
+    """What became of one law.
+
+    Attributes
+    ----------
+    law : object
+        The law: it has a ``name``, a ``statement`` and its ``claims``.
+    status : str
+        "holds", "fails", "does not apply" or "not tried".
+    reason : str
+        Why a law does not apply or was not tried.
+    failure : Failure or None
+        Why it fails, if it does.
+    """
 
     law: Any
-    status: str  # "holds", "fails", "does not apply", "not tried"
+    status: str
     reason: str = ""
     failure: Failure | None = None
 
@@ -157,7 +169,8 @@ class Report:
             '<div class="softmax-check" style="line-height:1.45">'
             f"<p><b>{_escaped(self._title())}</b></p>"
             f'<table style="border-collapse:collapse;text-align:left;width:100%">{rows}</table>'
-            f'<p style="color:{color}"><b>{_escaped(self._verdict())}</b></p></div>'
+            f'<p style="border-left:4px solid {color};padding-left:8px">'
+            f"<b>{_escaped(self._verdict())}</b></p></div>"
         )
 
     def to_dict(self) -> dict[str, Any]:
