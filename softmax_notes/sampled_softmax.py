@@ -14,13 +14,22 @@ A distribution to draw from is called the proposal, or the noise.
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import device
 
-from softmax_notes._arrays import Array, as_arrays, floating, holds, rounded, working
+from softmax_notes._arrays import (
+    Array,
+    as_arrays,
+    floating,
+    holds,
+    rounded,
+    working,
+)
+from softmax_notes._losses import check_one_a_class
 from softmax_notes.definition import log_softmax
 
 __all__ = ["Proposal", "log_sigmoid", "nce_loss", "sampled_logits", "sampled_softmax_loss"]
@@ -188,16 +197,9 @@ def sampled_logits(
     >>> sampled_logits(X, W, [0], [1, 0], np.log([0.5, 0.25, 0.25]))
     array([[2.        , 1.69314718,       -inf]])
     """
-    xp, X, W, target, samples, log_q, bias = _checked(X, W, target, samples, log_q, bias)
-    wide_X, wide_W = working(xp, X), working(xp, W)
-    correct = xp.take(log_q, samples) + float(np.log(samples.shape[0]))
-    own = xp.sum(wide_X * xp.take(wide_W, target, axis=0), axis=-1, keepdims=True)
-    drawn = wide_X @ xp.matrix_transpose(xp.take(wide_W, samples, axis=0)) - correct
-    if bias is not None:
-        own, drawn = own + xp.take(bias, target)[:, None], drawn + xp.take(bias, samples)
-    if remove_hits:
-        drawn = xp.where(target[:, None] == samples, -xp.inf, drawn)
-    return rounded(xp, xp.concat([own, drawn], axis=-1), X.dtype)
+    given = _checked(X, W, target, samples, log_q, bias)
+    logits = _logits(given, remove_hits)
+    return rounded(given.xp, logits, given.dtype)
 
 
 def sampled_softmax_loss(
@@ -244,9 +246,9 @@ def sampled_softmax_loss(
     >>> sampled_softmax_loss(X, W, [0], [1, 2, 1, 1], np.log(q)).round(4)
     array([0.806])
     """
-    options = {"bias": bias, "remove_hits": remove_hits}
-    logits: Array = sampled_logits(X, W, target, samples, log_q, **options)  # type: ignore[arg-type]
-    return -log_softmax(logits)[:, 0]
+    given = _checked(X, W, target, samples, log_q, bias)
+    logits = _logits(given, remove_hits)
+    return rounded(given.xp, -log_softmax(logits)[:, 0], given.dtype)
 
 
 def nce_loss(
@@ -291,18 +293,29 @@ def nce_loss(
     >>> nce_loss([[1.0]], np.log([[0.5], [0.3], [0.2]]), [0], [1, 2], np.log(q)).round(4)
     array([1.9051])
     """
-    logits = sampled_logits(X, W, target, samples, log_q, bias=bias, remove_hits=False)
-    xp, _, _, target, samples, log_q, _ = _checked(X, W, target, samples, log_q, bias)
-    z = working(xp, logits)
-    own = z[:, 0] - xp.take(log_q, target) - float(np.log(samples.shape[0]))
-    loss = -log_sigmoid(own) - xp.sum(log_sigmoid(-z[:, 1:]), axis=-1)
-    return rounded(xp, loss, logits.dtype)
+    given = _checked(X, W, target, samples, log_q, bias)
+    xp, logits = given.xp, _logits(given, remove_hits=False)
+    own = logits[:, 0] - _log_expected(given, given.target)
+    loss = -log_sigmoid(own) - xp.sum(log_sigmoid(-logits[:, 1:]), axis=-1)
+    return rounded(xp, loss, given.dtype)
+
+
+class _Given(NamedTuple):
+    """The arguments in one library, those that are no classes in the working precision."""
+
+    xp: ModuleType
+    X: Array
+    W: Array
+    target: Array
+    samples: Array
+    log_q: Array
+    bias: Array | None
+    dtype: object  # of the result
 
 
 def _checked(
     X: Array, W: Array, target: Array, samples: Array, log_q: Array, bias: Array | None
-) -> tuple[ModuleType, Array, Array, Array, Array, Array, Array | None]:
-    """Bring all to one library, and log_q and bias to the working precision."""
+) -> _Given:
     given = [X, W, target, samples, log_q] + ([] if bias is None else [bias])
     xp, (X, W, target, samples, log_q, *rest) = as_arrays(*given)
     X, W = floating(xp, X), floating(xp, W)
@@ -313,11 +326,7 @@ def _checked(
         )
     n = W.shape[0]
     for name, vector in (("log_q", log_q), *(("bias", b) for b in rest)):
-        if tuple(vector.shape) != (n,):
-            raise ValueError(
-                f"{name} must hold one number for each of the {n} classes, got shape "
-                f"{tuple(vector.shape)}"
-            )
+        check_one_a_class(name, vector.shape, n)
     if samples.ndim != 1 or samples.shape[0] == 0:
         raise ValueError(f"samples must be a row of one class or more, got {samples.shape}")
     for name, classes in (("target", target), ("samples", samples)):
@@ -325,8 +334,24 @@ def _checked(
             raise ValueError(f"{name} must hold class indices, got dtype {classes.dtype}")
         if holds(xp.any((classes < 0) | (classes >= n))):
             raise ValueError(f"{name} must be from 0 to {n - 1}")
-    dtype = working(xp, X).dtype
+    dtype, X, W = X.dtype, working(xp, X), working(xp, W)
     index = xp.arange(1, device=device(X)).dtype
     target, samples = xp.astype(target, index), xp.astype(samples, index)
-    wide = [xp.astype(v, dtype) for v in (log_q, *rest)]
-    return xp, X, W, target, samples, wide[0], wide[1] if rest else None
+    log_q, *rest = (xp.astype(v, X.dtype) for v in (log_q, *rest))
+    return _Given(xp, X, W, target, samples, log_q, rest[0] if rest else None, dtype)
+
+
+def _log_expected(given: _Given, classes: Array) -> Array:
+    """Give the logarithm of how often each of the classes is drawn on average, log(m q)."""
+    return given.xp.take(given.log_q, classes) + math.log(given.samples.shape[0])
+
+
+def _logits(given: _Given, remove_hits: bool) -> Array:
+    xp, X, W, target, samples, _, bias, _ = given
+    own = xp.sum(X * xp.take(W, target, axis=0), axis=-1, keepdims=True)
+    drawn = X @ xp.matrix_transpose(xp.take(W, samples, axis=0)) - _log_expected(given, samples)
+    if bias is not None:
+        own, drawn = own + xp.take(bias, target)[:, None], drawn + xp.take(bias, samples)
+    if remove_hits:
+        drawn = xp.where(target[:, None] == samples, -xp.inf, drawn)
+    return xp.concat([own, drawn], axis=-1)
