@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.libraries import LIBRARIES
 
@@ -16,6 +16,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=2000)
+# Of a mutant one counterexample is enough, and no smaller one is looked for.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("quick"),
+    max_examples=10,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 

@@ -1,0 +1,1 @@
+"""Mutation testing: change the package in one place, and see a test fail (`make mutants`)."""

@@ -1,0 +1,251 @@
+"""Try mutants of some modules, or of all: ``python -m tests.mutants [module ...]``.
+
+mutmut makes the mutants and `loop` tries them. results.json keeps what became of them,
+equivalent.toml the reasons why some cannot be killed; README.md is written from both.
+"""
+
+import argparse
+import difflib
+import hashlib
+import json
+import math
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+from tests.mutants.loop import JOB
+
+ROOT = Path(__file__).parents[2]
+HERE = ROOT / "tests" / "mutants"
+TREE = ROOT / "_build" / "mutants"
+RESULTS = HERE / "results.json"
+
+SEED = 1  # of the order in which a module's mutants are tried, so that the first are a sample
+COUNTED = ("killed", "timeout", "crash")
+
+# The test files of modules that have none of their own, or help others.
+TESTS = {
+    "_arrays": ["arrays", "definition", "cross_entropy", "smooth_max"],
+    "_cli": ["check"],
+    "_losses": ["cross_entropy", "linear_cross_entropy"],
+    "huffman": ["vocabulary"],
+    "out_of_core": ["streaming"],
+    "parallel": ["parallel", "streaming"],
+    "sampled_softmax": ["vocabulary"],
+}
+
+
+def modules():
+    """List the modules; those that Numba compiles are not Python when they run."""
+    package = ROOT / "softmax_notes"
+    stems = (path.relative_to(package).with_suffix("") for path in package.rglob("*.py"))
+    mine = (s for s in stems if s.name != "__init__" and s.parts[0] not in ("fast", "_fast"))
+    return sorted(stem.as_posix() for stem in mine)
+
+
+def tests_of(module):
+    """Name the test files that judge a module."""
+    place, _, stem = module.rpartition("/")
+    stems = ["check"] if place.startswith("check") else TESTS.get(stem, [stem.lstrip("_")])
+    return [f"tests/test_{stem}.py" for stem in stems]
+
+
+def mutated(path):
+    """Let mutmut mutate a file; the wording of error messages is left alone."""
+    import libcst as cst
+    from mutmut.mutation import file_mutation
+
+    module, mutations, *ignored = file_mutation.create_mutations(
+        str(path), (ROOT / path).read_text()
+    )
+    wording = set()
+
+    class Raises(cst.CSTVisitor):
+        def visit_Raise(self, node):  # noqa: N802
+            nodes = file_mutation._walk(node)
+            wording.update(n for n in nodes if isinstance(n, cst.SimpleString))
+
+    module.visit(Raises())
+    kept = [m for m in mutations if m.original_node not in wording]
+    file = file_mutation.combine_mutations_to_source(module, kept, *ignored)
+    lines = file.code.splitlines()
+    bodies = {
+        name: lines[span.start - 1 : span.end]
+        for name, span in file.line_span_by_function_name.items()
+    }
+    mutants = {}
+    for name in file.mutant_names:
+        function = name.partition("__mutmut_")[0]
+        mutants[name] = (function, *change(bodies[f"{function}__mutmut_orig"], bodies[name]))
+    return file.code, mutants
+
+
+def change(original, mutant):
+    """Give the lines that a mutant takes away, and those it puts in their place."""
+
+    def code(lines):
+        # The name differs always.
+        return re.sub(r"\bx\w+__mutmut_(orig|\d+)\(", "(", "\n".join(lines)).strip().split("\n")
+
+    lines = difflib.unified_diff(code(original), code(mutant), n=0, lineterm="")
+    changed = [line for line in lines if line[:3] not in ("---", "+++")]
+    return tuple("\n".join(line[1:].strip() for line in changed if line[0] == s) for s in "-+")
+
+
+def attempt(module, choose):
+    """Try the mutants of a module that `choose` picks; give what became of each."""
+    path = Path("softmax_notes") / f"{module}.py"
+    code, mutants = mutated(path)
+    chosen = choose(random.Random(SEED).sample(list(mutants), len(mutants)))
+    if not chosen:
+        return {}, mutants
+    tree = TREE / module.replace("/", "-")
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    for name in ("softmax_notes", "tests", "benchmarks"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("node_modules"))
+    for name in ("book", "pyproject.toml", "_toc.yml", "_config.yml"):
+        (tree / name).symlink_to(ROOT / name)
+    (tree / path).write_text(code)
+    dotted = "softmax_notes." + module.replace("/", ".")
+    job = tree / "job.json"
+    job.write_text(json.dumps({f"{dotted}.{n}": f"{dotted}.{mutants[n][0]}" for n in chosen}))
+    plain = {"HYPOTHESIS_PROFILE": "mutants", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    plugins = ["no:nbval", "no:xdist", "no:cacheprovider", "no:anyio", "tests.mutants.loop"]
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--tb=no", *tests_of(module)]
+        + [word for plugin in plugins for word in ("-p", plugin)],
+        cwd=tree,
+        env=os.environ | plain | {JOB: str(job), "PYTHONPATH": str(tree)},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    verdicts = json.loads(job.read_text())
+    return {n.removeprefix(f"{dotted}."): v for n, v in verdicts.items()}, mutants
+
+
+def brought_up_to_date(module, old, sample):
+    """Try what was not tried yet, and again what no test had killed."""
+    source = hashlib.sha256((ROOT / "softmax_notes" / f"{module}.py").read_bytes()).hexdigest()[:12]
+    if old.get("source") != source:
+        old = {"tried": 0, "alive": []} | dict.fromkeys(COUNTED, 0)
+    alive = [mutant["mutant"] for mutant in old["alive"]]
+    tried = max(sample, old["tried"])
+    verdicts, mutants = attempt(module, lambda names: alive + names[old["tried"] : tried])
+    kinds = Counter(kind(verdict) for verdict in verdicts.values())
+    new = {"source": source, "mutants": len(mutants), "tried": min(tried, len(mutants))}
+    new |= {k: old[k] + kinds[k] for k in COUNTED}
+    new["alive"] = [
+        {
+            "mutant": name,
+            "function": f"{module}.{readable(mutants[name][0])}",
+            "verdict": verdict,
+            "before": mutants[name][1],
+            "after": mutants[name][2],
+        }
+        for name, verdict in sorted(verdicts.items())
+        if kind(verdict) == "alive"
+    ]
+    return new
+
+
+def kind(verdict):
+    if verdict in ("survived", "unreached"):
+        return "alive"
+    return next((k for k in ("timeout", "crash") if verdict.startswith(k)), "killed")
+
+
+def readable(mangled):
+    return mangled.removeprefix("x_").replace("xǁ", "").replace("ǁ", ".")
+
+
+def reasons():
+    """Give the reason for each equivalent mutant, by function and change."""
+    entries = tomllib.loads((HERE / "equivalent.toml").read_text())["equivalent"]
+    return {tuple(mutant): entry["reason"] for entry in entries for mutant in entry["mutants"]}
+
+
+def key(mutant):
+    return mutant["function"], mutant["before"], mutant["after"]
+
+
+def score(entries, known):
+    """Give the share killed of those that can be, its half-interval at 95 %, and the counts."""
+    alive = [mutant for entry in entries for mutant in entry["alive"]]
+    equivalent = sum(key(mutant) in known for mutant in alive)
+    possible = sum(entry["tried"] for entry in entries) - equivalent
+    share = 1 - (len(alive) - equivalent) / possible
+    # Modules are strata; the part of the mutants that was not tried is what is uncertain.
+    total, variance = sum(entry["mutants"] for entry in entries), 0.0
+    for entry in entries:
+        n = entry["tried"]
+        p = (sum(key(m) not in known for m in entry["alive"]) + 0.5) / (n + 1)
+        unseen = 1 - n / entry["mutants"]
+        variance += (entry["mutants"] / total) ** 2 * unseen * p * (1 - p) / n
+    return share, 1.96 * math.sqrt(variance), possible, equivalent
+
+
+def report():
+    """Write README.md: a sentence, a table, and the mutants that live."""
+    stored = {m: e for m, e in json.loads(RESULTS.read_text()).items() if e["tried"]}
+    known = reasons()
+    share, interval, possible, equivalent = score(stored.values(), known)
+    tried, total = (sum(e[k] for e in stored.values()) for k in ("tried", "mutants"))
+    lines = [
+        "# Mutants",
+        "",
+        f"Of {total:,} mutants of {len(stored)} modules, {tried:,} drawn by chance were tried: "
+        f"{equivalent} of them change nothing that can be seen, and of the other {possible:,} "
+        f"the tests kill {share:.1%} (± {interval:.1%} for all mutants, at 95 % confidence).",
+        "",
+        (HERE / "about.md").read_text().strip(),
+        "",
+        "| module | mutants | tried | killed | too slow | equivalent | alive | score |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for module, entry in sorted(stored.items()):
+        part, _, _, same = score([entry], known)
+        lines.append(
+            f"| `{module}` | {entry['mutants']} | {entry['tried']} "
+            f"| {entry['killed'] + entry['crash']} | {entry['timeout']} | {same} "
+            f"| {len(entry['alive']) - same} | {part:.0%} |"
+        )
+    alive = [mutant for _, entry in sorted(stored.items()) for mutant in entry["alive"]]
+    lines += ["", "## Equivalent", ""]
+    for reason in dict.fromkeys(known.values()):
+        same = [mutant for mutant in alive if known.get(key(mutant)) == reason]
+        if same:
+            lines += [reason, "", *map(shown, same), ""]
+    lines += ["## Alive", "", "No test kills these, and nothing says that none could.", ""]
+    lines += [shown(mutant) for mutant in alive if key(mutant) not in known]
+    (HERE / "README.md").write_text("\n".join(lines).rstrip() + "\n")
+    print(lines[2])
+
+
+def shown(mutant):
+    before, after = (" ".join(mutant[k].split()) for k in ("before", "after"))
+    unreached = " (no test comes here)" if mutant["verdict"] == "unreached" else ""
+    return f"- `{mutant['function']}`{unreached}: `{before}` → `{after}`"
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("modules", nargs="*", help="such as jacobian or symbolic/jacobian")
+    parser.add_argument("--sample", type=int, default=60, help="mutants of a module (default 60)")
+    options = parser.parse_args()
+    for module in options.modules or modules():
+        stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        stored[module] = new = brought_up_to_date(module, stored.get(module, {}), options.sample)
+        RESULTS.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+        print(f"{module}: {new['tried']} tried, {len(new['alive'])} alive", flush=True)
+    report()
+
+
+if __name__ == "__main__":
+    main()
