@@ -186,7 +186,7 @@ def whole(value: object, name: str) -> int:
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except (TypeError, RuntimeError) as error:  # the second is that of PyTorch's device meta
-        raise TypeError(f"{name} must be a whole number, got {type(value).__name__}") from error
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from error
 
 
 def flag(value: object, name: str) -> bool:
@@ -225,7 +225,8 @@ def normalized_axes(xp: ModuleType, x: Array, axis: Axis) -> tuple[int, ...]:
     given = [whole(a, "axis") for a in axes]
     positive = tuple(a + x.ndim if a < 0 else a for a in given)
     if len(set(positive)) < len(positive) or not all(0 <= a < x.ndim for a in positive):
-        with contextlib.suppress(RuntimeError, OverflowError):  # PyTorch's for a repeated axis
+        # PyTorch's for a repeated axis, and those of integers past 64 bits, are no axis errors.
+        with contextlib.suppress(RuntimeError, OverflowError, TypeError):
             xp.sum(x, axis=axis)
         raise ValueError(f"axis {axis} is out of range or repeated for {x.ndim} dimensions")
     return positive

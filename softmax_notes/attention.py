@@ -24,10 +24,13 @@ from array_api_compat import device
 from softmax_notes._arrays import (
     Array,
     as_arrays,
+    flag,
     floating,
+    number,
     prepared,
     rounded,
     undefined,
+    whole,
     working,
 )
 from softmax_notes.definition import softmax
@@ -211,6 +214,12 @@ def causal_mask(query: Array, key: Array, /, *, offset: int = 0) -> Array:
            [1, 1, 1, 1]])
     """
     xp, (query, key) = as_arrays(query, key)
+    offset = whole(offset, "offset")
+    if query.ndim < 2 or key.ndim < 2:
+        raise ValueError(
+            f"query and key need the shapes (..., N, d) and (..., n, d), got "
+            f"{tuple(query.shape)} and {tuple(key.shape)}"
+        )
     rows = xp.arange(query.shape[-2], device=device(query))[:, None]
     return xp.arange(key.shape[-2], device=device(query))[None, :] <= rows + offset
 
@@ -453,6 +462,7 @@ def _prepare(
             "query, key and value need the shapes (..., N, d), (..., n, d) and (..., n, e), got "
             + ", ".join(map(str, shapes))
         )
+    is_causal, enable_gqa = flag(is_causal, "is_causal"), flag(enable_gqa, "enable_gqa")
     groups = 0
     if enable_gqa:
         groups = _groups(shapes)
@@ -528,9 +538,9 @@ def _matching(scores: Array, values: Array) -> None:
 def _scale(scale: float | None, width: int) -> float:
     if scale is None:
         return 1 / math.sqrt(max(width, 1))
-    if not math.isfinite(scale):
+    if not math.isfinite(factor := number(scale, "scale")):
         raise ValueError(f"scale must be finite, got {scale}")
-    return float(scale)
+    return factor
 
 
 def _weighted(xp: ModuleType, weights: Array, values: Array) -> Array:
@@ -555,7 +565,7 @@ def _scores(given: _Given, start: int, stop: int) -> Array:
 
 
 def _blocks(given: _Given, block_size: int) -> Iterator[tuple[int, int]]:
-    if block_size < 1:
+    if (block_size := whole(block_size, "block_size")) < 1:
         raise ValueError(f"block_size must be at least 1, got {block_size}")
     size = given.key.shape[-2]
     return ((start, min(start + block_size, size)) for start in range(0, size, block_size))

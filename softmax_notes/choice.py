@@ -10,7 +10,6 @@ choice probabilities are dictionaries of Python numbers, so that fractions stay 
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Hashable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
@@ -25,7 +24,9 @@ from softmax_notes._arrays import (
     holds,
     mask_of,
     normalized_axes,
+    number,
     rounded,
+    whole,
     working,
 )
 from softmax_notes.definition import log_softmax, logsumexp, softmax
@@ -281,12 +282,19 @@ def _checked_table(
     table: ChoiceTable, tolerance: float
 ) -> dict[tuple[Hashable, ...], dict[Hashable, Any]]:
     """Turn each row into a dictionary from alternative to probability."""
-    if not tolerance >= 0:
+    if not number(tolerance, "tolerance") >= 0:
         raise ValueError(f"tolerance must be 0 or more, got {tolerance!r}")
+    if not isinstance(table, Mapping):
+        raise TypeError(
+            "table must map choice sets to probabilities, as a dict does, got "
+            f"{type(table).__name__}"
+        )
     sets: dict[tuple[Hashable, ...], dict[Hashable, Any]] = {}
     for members, values in table.items():
         if not isinstance(members, tuple):
-            raise TypeError(f"a choice set must be a tuple of alternatives, got {members!r}")
+            raise TypeError(
+                f"a choice set in table must be a tuple of alternatives, got {members!r}"
+            )
         if len(members) != len(values):
             raise ValueError(f"{members} needs {len(members)} probabilities, got {len(values)}")
         p = dict(zip(members, values, strict=True))
@@ -399,10 +407,18 @@ def _nest(xp: ModuleType, x: Array, value: float) -> tuple[Array, Array]:
     return xp.where(usable, shift + value * members, largest), softmax(scaled)
 
 
+def _listed(values: object) -> bool:
+    """Tell whether values have a length and can be gone through; words are no lists here."""
+    countable = hasattr(values, "__len__") and getattr(values, "ndim", 1) > 0
+    return countable and not isinstance(values, str | bytes)
+
+
 def _checked_nests(
     nests: Sequence[Sequence[int]], dissimilarity: float | Sequence[float], n: int
 ) -> list[float]:
-    positions = sorted(operator.index(k) for nest in nests for k in nest)
+    if not _listed(nests) or not all(map(_listed, nests)):
+        raise TypeError(f"nests must be lists of positions, got {nests!r}")
+    positions = sorted(whole(k, "a position in nests") for nest in nests for k in nest)
     if positions != list(range(n)) or not all(len(nest) for nest in nests):
         raise ValueError(f"nests must hold each position from 0 to {n - 1} once, got {nests}")
     values = (
@@ -411,7 +427,7 @@ def _checked_nests(
     if len(values) != len(nests):
         raise ValueError(f"{len(nests)} nests need as many dissimilarities, got {len(values)}")
     for value in values:
-        if not 0 <= value <= 1:
+        if not 0 <= number(value, "dissimilarity") <= 1:
             raise ValueError(f"dissimilarity must be from 0 to 1, got {value!r}")
     return [float(value) for value in values]
 
@@ -460,7 +476,9 @@ def plackett_luce(x: Array, ranking: Sequence[int], /, *, axis: int = -1) -> Arr
     (axis,) = normalized_axes(xp, x, (axis,))
     x = xp.moveaxis(working(xp, x), axis, -1)
     n = x.shape[-1]
-    places = [operator.index(k) for k in ranking]
+    if not _listed(ranking):
+        raise TypeError(f"ranking must be a list of positions, got {ranking!r}")
+    places = [whole(k, "a position in ranking") for k in ranking]
     if len(set(places)) < len(places) or not all(0 <= k < n for k in places):
         raise ValueError(f"a ranking holds distinct positions from 0 to {n - 1}, got {ranking}")
     total = xp.sum(xp.zeros_like(x), axis=-1)

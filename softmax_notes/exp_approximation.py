@@ -19,7 +19,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from softmax_notes._arrays import Array, as_arrays, floating, holds, rounded, working
+from softmax_notes._arrays import (
+    Array,
+    as_arrays,
+    floating,
+    holds,
+    one_of,
+    rounded,
+    whole,
+    working,
+)
 from softmax_notes._extras import needs
 
 __all__ = [
@@ -69,6 +78,8 @@ class ExpPolynomial(NamedTuple):
     lowest: float
     highest: float
 
+
+_HIGHEST = 10_000  # a degree that takes a second; nothing is gained so far out
 
 # Printed by polynomial_for.
 EXP_FLOAT32 = ExpPolynomial(
@@ -223,8 +234,8 @@ def cordic_shifts(last: int, /) -> list[int]:
     >>> cordic_shifts(6)
     [1, 2, 3, 4, 4, 5, 6]
     """
-    if last < 1:
-        raise ValueError(f"the last shift must be at least 1, got {last}")
+    if not 1 <= whole(last, "last") <= 1074:  # 2**-1075 is 0
+        raise ValueError(f"the last shift must be at least 1 and at most 1074, got {last}")
     shifts, twice = [], 4
     for shift in range(1, last + 1):
         shifts.append(shift)
@@ -467,8 +478,8 @@ def minimax(degree: int, /) -> Minimax:
     with needs("symbolic"):
         import mpmath as mp
 
-    if degree < 2:
-        raise ValueError(f"the degree must be at least 2, got {degree}")
+    if not 2 <= whole(degree, "degree") <= 24:  # beyond, 50 digits do not hold the error
+        raise ValueError(f"the degree must be at least 2 and at most 24, got {degree}")
     with mp.workdps(50):
         end = mp.log(2) / 2 * (1 + mp.mpf(2) ** -14)
         nodes = [end * mp.cos(mp.pi * j / degree) for j in range(degree, -1, -1)]
@@ -522,8 +533,7 @@ def polynomial_for(dtype: str, /) -> ExpPolynomial:
     with needs("symbolic"):
         import mpmath as mp
 
-    if dtype not in ("float32", "float64"):
-        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+    one_of(dtype, ("float32", "float64"), "dtype")
     kind, finfo = np.dtype(dtype).type, np.finfo(dtype)
     bits = finfo.nmant + 1
     with mp.workdps(50):
@@ -556,8 +566,8 @@ def _prepare(x: Array) -> tuple[ModuleType, Array, Any]:
 
 def _check_degrees(**degrees: int) -> None:
     for name, degree in degrees.items():
-        if degree < 0:
-            raise ValueError(f"{name} must be at least 0, got {degree}")
+        if not 0 <= whole(degree, name) <= _HIGHEST:
+            raise ValueError(f"{name} must be at least 0 and at most {_HIGHEST}, got {degree}")
 
 
 def _horner(coefficients: tuple[float, ...], x: Array, one: Array | float) -> Array:

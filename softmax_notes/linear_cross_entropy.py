@@ -27,6 +27,8 @@ with needs("torch"):
     import torch
     from torch import Tensor
 
+from softmax_notes._arrays import number, one_of, whole
+
 __all__ = ["linear_cross_entropy"]
 
 _REDUCTIONS = ("mean", "sum", "none")
@@ -110,7 +112,7 @@ def linear_cross_entropy(
     """
     n = _check(X, W, target, bias, weight, label_smoothing, reduction, tile)
     X, target, shape = X.reshape(-1, X.shape[-1]), target.reshape(-1).long(), target.shape
-    kept = None if ignore_index is None else target != ignore_index
+    kept = None if ignore_index is None else target != whole(ignore_index, "ignore_index")
     if kept is not None:  # whatever an ignored row holds, it reaches nothing
         X, target = X[kept], target[kept]
     wrong = (target < 0) | (target >= n)
@@ -167,11 +169,10 @@ def _check(
             )
     if weight is not None and not ((weight >= 0) & (weight < math.inf)).all():
         raise ValueError("weight must hold finite numbers from 0 on")
-    if not 0 <= label_smoothing <= 1:
+    if not 0 <= number(label_smoothing, "label_smoothing") <= 1:
         raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing}")
-    if reduction not in _REDUCTIONS:
-        raise ValueError(f"reduction must be one of {_REDUCTIONS}, got {reduction!r}")
-    if tile is not None and tile < 1:
+    one_of(reduction, _REDUCTIONS, "reduction")
+    if tile is not None and whole(tile, "tile") < 1:
         raise ValueError(f"tile must be a positive number of logits, got {tile}")
     return len(W)
 

@@ -22,11 +22,13 @@ from softmax_notes._arrays import (
     Axis,
     as_arrays,
     axes_last,
+    flag,
     floating,
     mask_of,
     normalized_axes,
     rounded,
 )
+from softmax_notes._extras import needs
 from softmax_notes._losses import check_ignored, check_one_a_class, check_options
 from softmax_notes.streaming import (
     Loss,
@@ -41,11 +43,9 @@ from softmax_notes.streaming import (
     summarize_loss,
 )
 
-try:
+with needs("streaming"):
     import dask.array as da
     from dask.graph_manipulation import bind
-except ImportError as error:
-    raise ImportError("Dask is needed: pip install 'softmax-notes[streaming]'") from error
 
 __all__ = ["cross_entropy", "log_softmax", "logsumexp", "softmax"]
 
@@ -153,6 +153,7 @@ def logsumexp(
     >>> print(out_of_core.logsumexp(x).compute().round(4))
     5.4562
     """
+    keepdims = flag(keepdims, "keepdims")
     x, _, axes = _checked(x, axis, where)
     states = _states(x, axes)
     total = states.map_blocks(_log_total, x.dtype, dtype=x.dtype, meta=x._meta)
@@ -187,14 +188,15 @@ def cross_entropy(
     Returns
     -------
     dask.array.Array
-        The loss, not computed yet. A target that is out of range makes it NaN.
+        The loss, not computed yet.
 
     Raises
     ------
     TypeError
         If logits is no Dask array of real numbers.
     ValueError
-        If label_smoothing, reduction or a shape is out of its range.
+        If label_smoothing, reduction or a shape is out of its range; and, once Dask computes,
+        if a target or weight is.
 
     Notes
     -----
@@ -338,11 +340,8 @@ def _loss(seen: Loss, dtype: Any) -> Array:
 def _shares(
     x: Array, target: Array, axis: int, ignore_index: int | None
 ) -> tuple[Array, Array, bool]:
-    """Give each class's share of the target, which rows are kept, and whether it was soft.
-
-    A target out of range makes its row NaN: it is known only when Dask computes.
-    """
-    target = target if is_dask_array(target) else da.asarray(np.asarray(target))
+    """Give each class's share of the target, which rows are kept, and whether it was soft."""
+    target = _as_dask(target, "target")
     soft = target.dtype.kind == "f"
     check_ignored(ignore_index, soft)
     if soft:
@@ -359,20 +358,50 @@ def _shares(
     # In the chunks of the logits: else whole rows of one-hot targets would be built.
     target = target.rechunk(x.chunks[: target.ndim])
     if soft:
-        y, valid = target, (target >= 0) & (target <= 1)
+        y = _within(target, 0, 1, None, "target probabilities must be from 0 to 1")
         kept = da.ones(x.shape[:-1], chunks=x.chunks[:-1], dtype=bool)[..., None]
     else:
+        most = x.shape[-1] - 1
+        target = _within(target, 0, most, ignore_index, f"target must be from 0 to {most}")
         kept = (target != ignore_index)[..., None]
-        valid = ((target >= 0) & (target < x.shape[-1]))[..., None] | ~kept
         y = target[..., None] == da.arange(x.shape[-1], chunks=x.chunks[-1:])
-    return da.where(valid, y.astype(x.dtype), np.nan).astype(x.dtype), kept, soft
+    return y.astype(x.dtype), kept, soft
+
+
+def _as_dask(value: Array, name: str) -> Array:
+    if is_dask_array(value):
+        return value
+    _, (array,) = as_arrays(value)
+    if not isinstance(array, np.ndarray | np.generic):
+        raise TypeError(
+            f"{name} must be an array of Dask or NumPy, got "
+            f"{type(array).__module__}.{type(array).__name__}"
+        )
+    return da.asarray(np.asarray(array))
+
+
+def _within(x: Array, least: float, most: float, ignored: int | None, words: str) -> Array:
+    """Give x, with an error in its place if a number is out of range once Dask computes."""
+    check = partial(_checked_block, least=least, most=most, ignored=ignored, words=words)
+    return da.map_blocks(check, x, dtype=x.dtype, meta=x._meta)
+
+
+def _checked_block(x: Array, least: float, most: float, ignored: int | None, words: str) -> Array:
+    wrong = ~((x >= least) & (x <= most))  # NaN is neither
+    if ignored is not None:
+        wrong = wrong & (x != ignored)
+    if bool(wrong.any()):
+        raise ValueError(f"{words}, got {x[wrong][0]}")
+    return x
 
 
 def _factors(x: Array, weight: Array | None) -> Array:
     n = x.shape[-1]
     if weight is None:
         return da.ones(n, chunks=x.chunks[-1:], dtype=x.dtype)
-    weight = weight if is_dask_array(weight) else da.asarray(np.asarray(weight))
+    weight = _as_dask(weight, "weight")
     check_one_a_class("weight", weight.shape, n)
     weight = weight.rechunk(x.chunks[-1:])
-    return da.where((weight >= 0) & (weight < np.inf), weight, np.nan).astype(x.dtype)
+    largest = float(np.finfo(np.float64).max)
+    weight = _within(weight, 0, largest, None, "weight must hold finite numbers from 0 on")
+    return weight.astype(x.dtype)

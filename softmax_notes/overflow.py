@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from array_api_compat import device
 
 from softmax_notes import _arrays
-from softmax_notes._arrays import Array, as_arrays, floating
+from softmax_notes._arrays import Array, as_arrays, flag, floating, like, normalized_axes, number
 from softmax_notes.definition import log_softmax, logsumexp, softmax
 
 __all__ = [
@@ -92,6 +92,8 @@ def thresholds(finfo: Any, /) -> Thresholds:
     float32: 88.72 -87.34 -103.97
     float64: 709.78 -708.40 -745.13
     """
+    if not all(hasattr(finfo, name) for name in ("eps", "max", "smallest_normal")):
+        raise TypeError(f"finfo must be what finfo(dtype) gives, got {type(finfo).__name__}")
     unit = float(finfo.eps) / 2
     subnormal = math.log(float(finfo.smallest_normal))
     # The smallest number is smallest_normal · eps; half of it and less rounds to 0.
@@ -199,6 +201,7 @@ def naive_logsumexp(x: Array, /, *, axis: int = -1) -> Array:
     inf -inf
     """
     xp, (x,) = as_arrays(x)
+    (axis,) = normalized_axes(xp, x, (axis,))
     return xp.log(xp.sum(xp.exp(floating(xp, x)), axis=axis))
 
 
@@ -233,6 +236,10 @@ def shifted_softmax(x: Array, c: float | Array, /, *, axis: int = -1) -> Array:
     array([0.7311, 0.2689])
     """
     xp, (x,) = as_arrays(x)
+    (axis,) = normalized_axes(xp, x, (axis,))
+    if not isinstance(c, int | float):
+        _, (_, c) = as_arrays(x, c)
+        c = like(xp, c, x, name="c")
     weights = xp.exp(floating(xp, x) - c)
     return weights / xp.sum(weights, axis=axis, keepdims=True)
 
@@ -273,7 +280,8 @@ def chained_gradient(p: Array, y: Array, /) -> Array:
     array([nan, nan])
     """
     xp, (p, y) = as_arrays(p, y)
-    p, y = floating(xp, p), floating(xp, y)
+    p, y = _rows(floating(xp, p), "p"), floating(xp, y)
+    y = like(xp, y, p, name="y", to="p")
     jacobian = p[..., :, None] * (
         xp.eye(p.shape[-1], dtype=p.dtype, device=device(p)) - p[..., None, :]
     )
@@ -310,7 +318,7 @@ def running_sum(x: Array, /) -> Array:
     2048.0
     """
     xp, (x,) = as_arrays(x)
-    x = floating(xp, x)
+    x = _rows(floating(xp, x), "x")
     total = xp.zeros(x.shape[:-1], dtype=x.dtype, device=device(x))
     for k in range(x.shape[-1]):
         total = total + x[..., k]
@@ -355,8 +363,9 @@ def softmax_bound(
     array([ 6.69, 16.69])
     """
     xp, (x,) = as_arrays(x)
-    x = floating(xp, x)
-    v, w = unit / (1 - unit), function_error * unit / (1 - function_error * unit)
+    x, shifted = _some(floating(xp, x)), flag(shifted, "shifted")
+    unit, c = _roundoff(unit, function_error)
+    v, w = unit / (1 - unit), c / (1 - c)
     bound = x.shape[-1] * v + 2 * w + xp.zeros_like(x)
     if shifted:
         bound = bound + v * (xp.max(x, axis=-1, keepdims=True) - x + math.log(x.shape[-1]))
@@ -395,8 +404,9 @@ def logsumexp_bound(
     3.69
     """
     xp, (x,) = as_arrays(x)
-    x = floating(xp, x)
-    n, c = x.shape[-1], function_error * unit
+    x, shifted = _some(floating(xp, x)), flag(shifted, "shifted")
+    unit, c = _roundoff(unit, function_error)
+    n = x.shape[-1]
     v, w = unit / (1 - unit), c / (1 - c)
     y: Array = xp.abs(logsumexp(x, axis=-1))
     if not shifted:
@@ -457,6 +467,11 @@ def by_parts(
     """
     xp, (x,) = as_arrays(x)
     x = floating(xp, x)
+    (axis,) = normalized_axes(xp, x, (axis,))
+    if x.shape[axis] == 0:
+        raise ValueError(f"x needs an entry along the axis {axis}, got shape {tuple(x.shape)}")
+    two_sum, log1p = flag(two_sum, "two_sum"), flag(log1p, "log1p")
+    accurate_sum = flag(accurate_sum, "accurate_sum")
     along = tuple(-1 if a == axis % x.ndim else 1 for a in range(x.ndim))
     places = xp.reshape(xp.arange(x.shape[axis], device=device(x)), along)
     pivot = places == xp.argmax(x, axis=axis, keepdims=True)
@@ -472,6 +487,29 @@ def by_parts(
         total = xp.sum(summed, axis=axis, keepdims=True)
     p = terms / (1 + total if log1p else total)
     return p, difference - (xp.log1p(total) if log1p else xp.log(total))
+
+
+def _rows(x: Array, name: str) -> Array:
+    if x.ndim == 0:
+        raise ValueError(f"{name} needs at least one axis, got a single number")
+    return x
+
+
+def _some(x: Array) -> Array:
+    if _rows(x, "x").shape[-1] == 0:
+        raise ValueError(f"x needs an entry along its last axis, got shape {tuple(x.shape)}")
+    return x
+
+
+def _roundoff(unit: float, function_error: float) -> tuple[float, float]:
+    """Give the unit roundoff, and the relative error of a function."""
+    unit, error = number(unit, "unit"), number(function_error, "function_error")
+    if not 0 <= unit < 1 or not 0 <= error * unit < 1:
+        raise ValueError(
+            "unit, and function_error times unit, must be from 0 to less than 1, got "
+            f"unit={unit} and function_error={error}"
+        )
+    return unit, error * unit
 
 
 def contract() -> list[tuple[str, str, str, str]]:

@@ -25,6 +25,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from softmax_notes._arrays import normalized_axes, whole
+from softmax_notes._extras import needs
 from softmax_notes._losses import check_ignored, check_one_a_class, check_options
 from softmax_notes.streaming import (
     Loss,
@@ -40,13 +42,11 @@ from softmax_notes.streaming import (
     summarize_loss,
 )
 
-try:
+with needs("torch"):
     import torch
     import torch.distributed as dist
     from torch import Tensor
     from torch.autograd.function import once_differentiable
-except ImportError as error:
-    raise ImportError("PyTorch is needed: pip install 'softmax-notes[torch]'") from error
 
 __all__ = [
     "bytes_sent",
@@ -299,6 +299,9 @@ def bytes_sent(rows: int, ranks: int, itemsize: int = 4) -> int:
     >>> parallel.bytes_sent(rows=1024, ranks=4)
     30798
     """
+    for name, value in (("rows", rows), ("ranks", ranks), ("itemsize", itemsize)):
+        if whole(value, name) < (0 if name == "rows" else 1):
+            raise ValueError(f"{name} must be a positive whole number, got {value}")
     return round(2 * (ranks - 1) / ranks * (5 * rows + 1) * itemsize) + 24 * (ranks - 1)
 
 
@@ -514,6 +517,7 @@ def _checked(
             kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
             raise TypeError(f"{name} must be a torch.Tensor of real numbers, got {kind}")
     x = logits if logits.is_floating_point() else logits.to(torch.get_default_dtype())
+    (axis,) = normalized_axes(torch, x, (axis,))
     x = x.movedim(axis, -1)
     if target is None:
         return x

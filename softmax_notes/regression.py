@@ -11,14 +11,13 @@ cross-entropy has the gradients
 from __future__ import annotations
 
 import contextlib
-import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from softmax_notes._arrays import Array, as_arrays, floating
+from softmax_notes._arrays import Array, as_arrays, flag, floating, number, whole
 from softmax_notes._extras import needs
 from softmax_notes.cross_entropy import cross_entropy, cross_entropy_grad
 from softmax_notes.data import Dataset
@@ -156,9 +155,9 @@ def initial_parameters(
     >>> W.shape, b.shape
     ((784, 10), (10,))
     """
-    if n_features < 1 or n_classes < 1:
+    if whole(n_features, "n_features") < 1 or whole(n_classes, "n_classes") < 1:
         raise ValueError(f"at least one feature and class is needed, got {n_features}, {n_classes}")
-    if not 0 <= scale < float("inf"):
+    if not 0 <= (scale := number(scale, "scale")) < float("inf"):
         raise ValueError(f"scale must be a number from 0 on, got {scale!r}")
     rng = np.random.default_rng(seed)
     return scale * rng.standard_normal((n_features, n_classes)), np.zeros(n_classes)
@@ -288,8 +287,13 @@ def minibatches(
     >>> [len(rows) for rows in minibatches(1000, 256, np.random.default_rng(0))]
     [256, 256, 256, 232]
     """
-    if operator.index(batch_size) < 1:
+    n, batch_size = whole(n, "n"), whole(batch_size, "batch_size")
+    if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if n < 0:
+        raise ValueError(f"n must be at least 0, got {n}")
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
     order = rng.permutation(n)
     return (order[start : start + batch_size] for start in range(0, n, batch_size))
 
@@ -315,7 +319,7 @@ class Accumulator:
     """
 
     def __init__(self, n: int) -> None:
-        if n < 1:
+        if (n := whole(n, "n")) < 1:
             raise ValueError(f"at least one sum is needed, got {n}")
         self._sums = [0.0] * n
 
@@ -443,8 +447,10 @@ def evaluate_accuracy(
     0.75
     """
     metric = Accumulator(2)
+    if not callable(predict):
+        raise TypeError(f"predict must be a function of X, got {type(predict).__name__}")
     with _evaluating(predict):
-        for X, target in batches:
+        for X, target in _pairs(batches):
             metric.add(*_counts(predict(X), target))
     if metric[1] == 0:
         raise ValueError("the batches hold no rows; a generator can be used only once")
@@ -600,6 +606,7 @@ def _train(
         from tqdm import tqdm
 
     _check(dataset, epochs, learning_rate)
+    progress = flag(progress, "progress")
     n_features, n_classes, dtype = (
         dataset.X_train.shape[1],
         len(dataset.class_names),
@@ -628,9 +635,11 @@ def _measured(dataset: Dataset, W: Any, b: Any) -> tuple[float, float, float, fl
 
 def _check(dataset: Dataset, epochs: int, learning_rate: float) -> None:
     """Check what no later call would."""
-    if operator.index(epochs) < 0:
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"dataset must be a Dataset, got {type(dataset).__name__}")
+    if whole(epochs, "epochs") < 0:
         raise ValueError(f"epochs must be at least 0, got {epochs}")
-    if not 0 < learning_rate < float("inf"):
+    if not 0 < number(learning_rate, "learning_rate") < float("inf"):
         raise ValueError(f"learning_rate must be a positive number, got {learning_rate!r}")
     for part in ("train", "test"):
         X, target = getattr(dataset, f"X_{part}"), getattr(dataset, f"y_{part}")
@@ -671,6 +680,15 @@ def _batch(X: Array, W: Array, b: Array) -> tuple[Any, Array, Array, Array]:
     if xp.isdtype(X.dtype, "real floating"):  # pixels that are integers adapt to the weights
         dtype = xp.result_type(X, dtype)
     return xp, *(xp.astype(a, dtype) for a in (xp.reshape(X, (X.shape[0], size)), W, b))
+
+
+def _pairs(batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    if not isinstance(batches, Iterable):
+        raise TypeError(f"batches must be pairs (X, target), got {type(batches).__name__}")
+    for batch in batches:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise TypeError(f"batches must hold pairs (X, target), got {batch!r:.80}")
+        yield batch[0], batch[1]
 
 
 @contextlib.contextmanager

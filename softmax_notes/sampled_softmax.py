@@ -24,9 +24,11 @@ from array_api_compat import device
 from softmax_notes._arrays import (
     Array,
     as_arrays,
+    flag,
     floating,
     holds,
     rounded,
+    whole,
     working,
 )
 from softmax_notes._losses import check_one_a_class
@@ -82,7 +84,7 @@ class Proposal:
     @classmethod
     def uniform(cls, n: int) -> Proposal:
         """Draw each of n classes equally often."""
-        return cls(np.ones(n))
+        return cls(np.ones(_classes(n)))
 
     @classmethod
     def log_uniform(cls, n: int) -> Proposal:
@@ -90,7 +92,7 @@ class Proposal:
 
         That is Zipf's law for words in the order of their frequency; no counts are needed.
         """
-        return cls(np.log1p(1 / np.arange(1, n + 1)))
+        return cls(np.log1p(1 / np.arange(1, _classes(n) + 1)))
 
     @classmethod
     def unigram(cls, counts: object, power: float = 1.0) -> Proposal:
@@ -101,6 +103,12 @@ class Proposal:
         """Draw classes, with replacement: an ndarray of int64 of that shape."""
         at = rng.random(size) * self._cumulative[-1]
         return np.minimum(np.searchsorted(self._cumulative, at, side="right"), len(self.q) - 1)
+
+
+def _classes(n: int) -> int:
+    if (size := whole(n, "n")) < 1:
+        raise ValueError(f"n must be at least 1, got {size}")
+    return size
 
 
 def log_sigmoid(z: Array, /) -> Array:
@@ -198,7 +206,7 @@ def sampled_logits(
     array([[2.        , 1.69314718,       -inf]])
     """
     given = _checked(X, W, target, samples, log_q, bias)
-    logits = _logits(given, remove_hits)
+    logits = _logits(given, flag(remove_hits, "remove_hits"))
     return rounded(given.xp, logits, given.dtype)
 
 
@@ -247,7 +255,7 @@ def sampled_softmax_loss(
     array([0.806])
     """
     given = _checked(X, W, target, samples, log_q, bias)
-    logits = _logits(given, remove_hits)
+    logits = _logits(given, flag(remove_hits, "remove_hits"))
     return rounded(given.xp, -log_softmax(logits)[:, 0], given.dtype)
 
 

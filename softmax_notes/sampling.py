@@ -13,8 +13,6 @@ is distributed by softmax(x), exactly.
 from __future__ import annotations
 
 import math
-import numbers
-import operator
 from collections.abc import Callable
 from types import ModuleType
 
@@ -23,11 +21,15 @@ from array_api_compat import device
 from softmax_notes._arrays import (
     Array,
     as_arrays,
+    broadcast,
     floating,
     holds,
     like,
+    normalized_axes,
+    number,
     prepared,
     rounded,
+    whole,
     working,
 )
 from softmax_notes.definition import softmax
@@ -189,7 +191,7 @@ def gumbel_top_k(
            [0, 1],
            [1, 0]])
     """
-    k = operator.index(k)
+    k = whole(k, "k")
     xp, x, u, _, _ = _paired(logits, u, axis, where)
     if not 1 <= k <= x.shape[-1]:
         raise ValueError(f"k must be from 1 to the {x.shape[-1]} classes, got {k}")
@@ -293,7 +295,7 @@ def top_k_mask(logits: Array, k: int, /, *, axis: int = -1, where: Array | None 
     >>> top_k_mask([2.0, 1.0, 1.0, 0.0], 2)
     array([ True,  True,  True, False])
     """
-    k = operator.index(k)
+    k = whole(k, "k")
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     xp, x, included, back = _filterable(logits, axis, where)
@@ -355,7 +357,7 @@ def nucleus_mask(
     >>> nucleus_mask(np.log([0.5, 0.3, 0.1, 0.1]), 0.75)
     array([ True,  True, False, False])
     """
-    if not 0 < top_p <= 1:
+    if not 0 < (top_p := number(top_p, "top_p")) <= 1:
         raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
     temperature = _checked(temperature)
     xp, x, included, back = _filterable(logits, axis, where)
@@ -534,12 +536,7 @@ def straight_through(
 
 
 def _checked(temperature: float) -> float:
-    if not isinstance(temperature, numbers.Real):
-        raise TypeError(
-            f"temperature must be one number, got {type(temperature).__name__}; for one of each "
-            "row, divide the scores by it"
-        )
-    value = float(temperature)
+    value = number(temperature, "temperature", "; for one of each row, divide the scores by it")
     if not 0 < value < math.inf:
         limit = "; in the limit 0 the highest score wins: use argmax" if value == 0 else ""
         raise ValueError(f"temperature must be above 0 and finite, got {temperature}{limit}")
@@ -575,7 +572,8 @@ def _paired(
 ) -> tuple[ModuleType, Array, Array, object, Array | None]:
     """Broadcast scores and draws against each other, the classes last; excluded scores -inf."""
     xp, (x, u) = as_arrays(logits, u)
-    x, u = xp.broadcast_arrays(floating(xp, x), u)
+    x, u = broadcast(xp, floating(xp, x), u, names="logits and u")
+    (axis,) = normalized_axes(xp, x, (axis,))
     where = _moved(xp, where, x, axis)
     _, x, mask, dtype, _ = prepared(xp.moveaxis(x, axis, -1), -1, where)
     return xp, _some(x), xp.moveaxis(u, axis, -1), dtype, mask
@@ -592,6 +590,7 @@ def _filterable(
 ) -> tuple[ModuleType, Array, Array, Callable[[Array], Array]]:
     """Bring the classes last, excluded ones to -inf, and name those included."""
     xp, (x,) = as_arrays(logits)
+    (axis,) = normalized_axes(xp, x, (axis,))
     where = _moved(xp, where, x, axis)
     _, x, mask, _, _ = prepared(xp.moveaxis(floating(xp, x), axis, -1), -1, where)
     included = xp.ones_like(x, dtype=xp.bool) if mask is None else mask

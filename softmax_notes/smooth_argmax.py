@@ -11,7 +11,6 @@ overflow, and nothing is rounded at the scale of scores that are large and close
 from __future__ import annotations
 
 import math
-import operator
 from types import ModuleType
 
 from array_api_compat import device
@@ -24,6 +23,7 @@ from softmax_notes._arrays import (
     prepared,
     rounded,
     scale_of,
+    whole,
 )
 from softmax_notes.cross_entropy import cross_entropy
 from softmax_notes.definition import logsumexp, softmax
@@ -190,7 +190,7 @@ def soft_top_k(
     array([[0.982, 0.018, 0.   , 0.   ],
            [0.   , 0.98 , 0.019, 0.   ]])
     """
-    alpha, k = scale_of(alpha), operator.index(k)
+    alpha, k = scale_of(alpha), whole(k, "k")
     xp, x, mask, dtype, back = prepared(x, axis, where)
     if not 1 <= k <= x.shape[-1]:
         raise ValueError(f"k must be from 1 to the {x.shape[-1]} entries, got {k}")

@@ -24,9 +24,19 @@ from functools import reduce
 from types import ModuleType
 from typing import NamedTuple
 
+import numpy as np
 from array_api_compat import array_namespace, device
 
-from softmax_notes._arrays import Array, as_arrays, floating, like, rounded, two_sum, working
+from softmax_notes._arrays import (
+    Array,
+    as_arrays,
+    floating,
+    like,
+    rounded,
+    two_sum,
+    whole,
+    working,
+)
 from softmax_notes.definition import _exponentials, _reach
 
 __all__ = [
@@ -113,6 +123,10 @@ def identity(shape: tuple[int, ...], /, *, like: Array, width: int | None = None
     array([-inf, -inf])
     """
     xp, (like,) = as_arrays(like)
+    if not isinstance(shape, tuple) or min((whole(size, "shape") for size in shape), default=0) < 0:
+        raise TypeError(f"shape must be a tuple of lengths from 0 on, got {shape!r:.80}")
+    if width is not None and whole(width, "width") < 0:
+        raise ValueError(f"width must be at least 0, got {width}")
     kind = {"dtype": working(xp, floating(xp, like)).dtype, "device": device(like)}
     maximum, rest = xp.full(shape, -xp.inf, **kind), xp.full(shape, -1.0, **kind)
     return State(maximum, rest, None if width is None else xp.zeros((*shape, width), **kind))
@@ -203,6 +217,7 @@ def merge(a: State, b: State, /) -> State:
     >>> round(float(log_total(merged)), 4)
     2.4076
     """
+    a, b = _checked(a, "a"), _checked(b, "b")
     if (a.weighted is None) != (b.weighted is None):
         raise ValueError("one of two states carries values and the other none")
     xp = array_namespace(a.maximum, b.maximum)
@@ -274,7 +289,7 @@ def log_total(state: State, /) -> Array:
     >>> float(log_total(summarize([1000.0, 1000.0])))
     1000.6931471805599
     """
-    xp = array_namespace(state.maximum)
+    xp = array_namespace(_checked(state).maximum)
     usable = xp.isfinite(state.maximum)
     log_s = xp.log1p(xp.where(usable, state.rest, 0.0))
     total = xp.where(usable, state.maximum + log_s, xp.nan)
@@ -310,7 +325,7 @@ def mean(state: State, /) -> Array:
     >>> mean(update(state, np.array([1.0, 0.0]), values[1:])).round(4)
     array([0.4248])
     """
-    if state.weighted is None:
+    if _checked(state).weighted is None:
         raise ValueError("the state carries no values; pass them to summarize or update")
     xp = array_namespace(state.maximum)
     usable = xp.isfinite(state.maximum)[..., None]
@@ -346,6 +361,8 @@ def fold(chunks: Iterable[Array], /) -> State:
     >>> print(round(float(log_total(state)), 4))
     999.4587
     """
+    if not isinstance(chunks, Iterable):
+        raise TypeError(f"chunks must be arrays one after the other, got {type(chunks).__name__}")
     rest = iter(chunks)
     first = next(rest, None)
     if first is None:
@@ -381,7 +398,7 @@ def softmax_of(x: Array, state: State, /) -> Array:
     array([0.09])
     """
     xp, x, dtype = _scores(x)
-    maximum = state.maximum[..., None]
+    x, maximum = _seen_by(xp, x, state)
     p = _decay(xp, x, maximum) / _number(xp, maximum, state.total[..., None])
     return rounded(xp, p, dtype)
 
@@ -415,7 +432,7 @@ def log_softmax_of(x: Array, state: State, /) -> Array:
     -1.523e-08
     """
     xp, x, dtype = _scores(x)
-    maximum = state.maximum[..., None]
+    x, maximum = _seen_by(xp, x, state)
     log_s = xp.log1p(_number(xp, maximum, state.rest[..., None]))
     return rounded(xp, -_gap(xp, x, maximum) - log_s, dtype)
 
@@ -558,6 +575,8 @@ def merge_losses(a: Loss, b: Loss, /) -> Loss:
     >>> round(float(loss(merge_losses(a, b))), 4)
     1.4076
     """
+    for name, seen in (("a", a), ("b", b)):
+        _checked_loss(seen, name)
     state = merge(a.state, b.state)
     xp = array_namespace(state.maximum)
     left, right = (_raised(xp, seen, state.maximum) for seen in (a, b))
@@ -586,7 +605,7 @@ def loss(seen: Loss, /) -> Array:
     >>> print(f"{loss(seen):.4g}")
     1.523e-08
     """
-    xp = array_namespace(seen.gap)
+    xp = array_namespace(_checked_loss(seen).gap)
     return seen.gap + seen.amount * xp.log1p(_number(xp, seen.state.maximum, seen.state.rest))
 
 
@@ -626,6 +645,34 @@ def _gap(xp: ModuleType, x: Array, maximum: Array) -> Array:
 def _number(xp: ModuleType, maximum: Array, y: Array) -> Array:
     """Give y where the maximum is a number, and NaN elsewhere."""
     return xp.where(xp.isfinite(maximum), y, xp.nan)
+
+
+def _checked(state: State, name: str = "state") -> State:
+    if not isinstance(state, State):
+        raise TypeError(f"{name} must be a State, as summarize gives, got {type(state).__name__}")
+    return state
+
+
+def _checked_loss(seen: Loss, name: str = "seen") -> Loss:
+    if not isinstance(seen, Loss):
+        raise TypeError(
+            f"{name} must be a Loss, as summarize_loss gives, got {type(seen).__name__}"
+        )
+    return seen
+
+
+def _seen_by(xp: ModuleType, x: Array, state: State) -> tuple[Array, Array]:
+    """Give the scores, NaN where they are more than the state has seen, and the maximum."""
+    maximum = _checked(state).maximum[..., None]
+    _, (x, maximum) = as_arrays(x, maximum)
+    try:
+        np.broadcast_shapes(x.shape, maximum.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"x of shape {tuple(x.shape)} is no chunk of what a state of shape "
+            f"{tuple(state.maximum.shape)} has seen"
+        ) from error
+    return xp.where(x > maximum, xp.nan, x), maximum
 
 
 def _scores(x: Array) -> tuple[ModuleType, Array, object]:

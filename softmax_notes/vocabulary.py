@@ -332,6 +332,8 @@ def _checked(
 ) -> tuple[ModuleType, Array, Array, Array | None]:
     given = [X, nodes] if target is None else [X, nodes, target]
     xp, (X, nodes, *_) = as_arrays(*given)
+    if not isinstance(tree, HuffmanTree):
+        raise TypeError(f"tree must be a HuffmanTree, got {type(tree).__name__}")
     X, nodes, n = floating(xp, X), floating(xp, nodes), len(tree.turns)
     if X.ndim != 2 or tuple(nodes.shape) != (n - 1, X.shape[1]):
         raise ValueError(
@@ -344,6 +346,10 @@ def _checked(
 def _checked_clusters(
     X: Array, head: Array, tails: Sequence[tuple[Array, Array]]
 ) -> tuple[ModuleType, Array, Array, list[tuple[Array, Array]]]:
+    if not isinstance(tails, Sequence) or not all(isinstance(tail, Sequence) for tail in tails):
+        raise TypeError(f"tails must hold pairs (projection, classes), got {tails!r:.80}")
+    if not all(len(tail) == 2 for tail in tails):
+        raise ValueError(f"tails must hold pairs (projection, classes), got {tails!r:.80}")
     xp, (X, head, *flat) = as_arrays(X, head, *(array for tail in tails for array in tail))
     X, head, *flat = (floating(xp, array) for array in (X, head, *flat))
     pairs = list(zip(flat[::2], flat[1::2], strict=True))

@@ -480,7 +480,7 @@ def test_a_ranking_holds_distinct_positions(ranking):
 @pytest.mark.parametrize(
     ("table", "error", "message"),
     [
-        ({"ab": (1, 0)}, TypeError, "a choice set must be a tuple of alternatives, got 'ab'"),
+        ({"ab": (1, 0)}, TypeError, "in table must be a tuple of alternatives, got 'ab'"),
         ({("a", "b"): (1,)}, ValueError, "needs 2 probabilities, got 1"),
         ({("a", "a"): (1, 0)}, ValueError, "repeats an alternative"),
         ({("a", "b"): (1, 0), ("b", "a"): (0, 1)}, ValueError, "is listed twice"),
