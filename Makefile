@@ -20,11 +20,13 @@ help:  ## list the commands
 # hashes of requirements-cuda.txt, which counts where pip's PyTorch is the one for CUDA.
 LOCKED := --quiet --disable-pip-version-check --require-hashes
 
-$(VENV)/.ready: requirements.txt requirements-cuda.txt pyproject.toml
+$(VENV)/.ready: requirements.txt requirements-cpu.txt requirements-cuda.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	sed -n '/^pip==/,/[^\]$$/p' requirements.txt > $(VENV)/pip.txt
 	$(BIN)/python -m pip install $(LOCKED) -r $(VENV)/pip.txt
+	@# PyTorch without CUDA where pip finds it; what is installed is kept by the next line.
+	$(BIN)/python -m pip install $(LOCKED) --no-deps -r requirements-cpu.txt 2> /dev/null || true
 	$(BIN)/python -m pip install $(LOCKED) -r requirements.txt -c requirements-cuda.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -93,7 +95,7 @@ bench: $(VENV)/.ready  ## measure the speed beside PyTorch, JAX, SciPy and ONNX 
 	$(BIN)/python -m benchmarks.speed
 
 benchmarks: $(VENV)/.ready  ## make the other stored measurements again (an hour)
-	for study in libraries attention streaming vocabulary exp_exhaustive word_counts; do \
+	for study in libraries attention streaming vocabulary exp_exhaustive; do \
 		$(BIN)/python -m benchmarks.$$study || exit 1; done
 
 package: $(VENV)/.ready  ## build the sdist and the wheel, and try them with NumPy alone
@@ -108,15 +110,11 @@ audit: $(VENV)/.ready  ## ask what is known against the pinned versions, and sto
 lab: $(VENV)/.ready  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab book
 
-# The build for the CPU, Linux on x86-64 and Python 3.11, from PyTorch's own index.
-TORCH_CPU := sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
 COMPILE := uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
 	--no-annotate --custom-compile-command "make requirements"
 
 requirements: $(VENV)/.ready  ## pin every version again, from pyproject.toml
 	$(BIN)/$(COMPILE) --all-extras -o requirements.txt pyproject.toml
-	awk -v cpu=$(TORCH_CPU) '{print} /^torch==/ {print "    --hash=" cpu " \\"}' requirements.txt \
-		> _build/locked.txt && mv _build/locked.txt requirements.txt
 	grep -o '^torch==[0-9.]*' requirements.txt | $(BIN)/$(COMPILE) --no-config -c requirements.txt - \
 		| awk '/^#/ || /^(cuda|nvidia|triton)/ {on = 1} /^[a-z]/ && !/^(cuda|nvidia|triton)/ {on = 0} on' \
 		> requirements-cuda.txt
