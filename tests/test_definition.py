@@ -1,5 +1,6 @@
 """Softmax, log_softmax and logsumexp: laws, references, edges, proofs."""
 
+import array_api_strict
 import jax
 import mpmath
 import numpy as np
@@ -377,6 +378,11 @@ def test_differences_past_the_largest_number_are_minus_infinity_without_a_warnin
         assert outcomes(library, [65504, -65504], "float16") == [[1, 0], [0, -INF], 65504]
 
 
+def test_the_longest_distance_that_is_a_number_is_kept(library):
+    big = float(np.finfo(np.float64).max)
+    assert to_numpy(log_softmax(library([0.0, -big]))).tolist() == [0, -big]
+
+
 def test_the_largest_bound_of_a_score_loses_nothing_below_it(library):
     # Neighbors of a huge maximum are not as far as they look: ulp(2^30) is 64 in float32.
     x = [2.0**30, 2.0**30 - 64]
@@ -509,6 +515,9 @@ def test_gradients_are_0_where_everything_is_excluded(hidden):
     total = total + torch.where(mask.any(), logsumexp(t, where=mask), 0.0)
     total.backward()
     assert t.grad.tolist() == [0, 0]
+
+
+def test_gradients_by_jax_are_0_where_everything_is_excluded():
     gradient = jax.grad(lambda x: softmax(x, where=np.array([False, False]) & (x == x)).sum())
     assert gradient(jax.numpy.zeros(2)).tolist() == [0, 0]
 
@@ -537,6 +546,33 @@ def test_signs_and_zero_factors_of_logsumexp(library):
     )
     assert pair([-INF, -INF], [1.0, 1.0]) == [-INF, 0]
     np.testing.assert_allclose(pair([-800.0, 0.0], [1e300, 0.0]), [np.log(1e300) - 800, 1])
+    assert pair([INF, 0.0], [0.5, -1.0]) == [INF, 1]
+
+
+def test_an_infinity_gives_its_sign_to_its_own_row_alone(quick_library):
+    x = quick_library([[INF, 0.0], [0.0, 0.0], [0.0, INF]])
+    b = quick_library([[-1.0, 1.0], [1.0, 1.0], [1.0, 0.5]])
+    log_abs, sign = logsumexp(x, axis=-1, b=b, return_sign=True)
+    np.testing.assert_allclose(to_numpy(log_abs), [INF, np.log(2), INF], rtol=1e-15)
+    assert to_numpy(sign).tolist() == [-1, 1, 1]
+
+
+def test_factors_and_a_mask_leave_out_what_either_excludes(quick_library):
+    x = quick_library([[0.0, NAN, 2.0, NAN, 1.0], [1.0, 1.0, 1.0, 1.0, 1.0]])
+    b = quick_library([2.0, 5.0, 1.0, 0.0, NAN])
+    where = quick_library(np.array([True, False, True, True, False]))
+    result = to_numpy(logsumexp(x, axis=-1, b=b, where=where))
+    np.testing.assert_allclose(result, np.log([2 + np.exp(2), 3 * np.e]), rtol=1e-15)
+
+
+def test_everything_happens_on_the_device_of_the_scores():
+    elsewhere = array_api_strict.Device("device1")  # arrays of two devices do not meet
+    x = array_api_strict.asarray([[1.0, 2.0], [0.0, 3.0]], device=elsewhere)
+    where = array_api_strict.asarray([True, False], device=elsewhere)
+    for function in FUNCTIONS:
+        for options in ({}, {"where": where}):
+            assert function(x, axis=-1, **options).device == elsewhere
+    assert logsumexp(x, b=x).device == logsumexp(x[:, :0], axis=1).device == elsewhere
 
 
 # --- proofs
