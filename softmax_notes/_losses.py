@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from softmax_notes._arrays import number, one_of, whole
+
 REDUCTIONS = ("mean", "sum", "none")
 
 
 def check_options(label_smoothing: float, reduction: str) -> None:
     """Check the options that do not depend on any array."""
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction must be one of {REDUCTIONS}, got {reduction!r}")
-    if not 0 <= label_smoothing <= 1:
+    one_of(reduction, REDUCTIONS, "reduction")
+    if not 0 <= number(label_smoothing, "label_smoothing") <= 1:
         raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing!r}")
 
 
 def check_ignored(ignore_index: int | None, soft: bool) -> None:
-    """Refuse to ignore a class index where targets are probabilities."""
-    if soft and ignore_index is not None:
+    """Check the class index that is ignored; probabilities as targets have none."""
+    if ignore_index is None:
+        return
+    whole(ignore_index, "ignore_index")
+    if soft:
         raise ValueError("ignore_index needs class indices, but target holds probabilities")
 
 
