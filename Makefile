@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help book pdf epub live serve test test-offline test-oldest test-newest quality notebooks lint \
-	accuracy bench benchmarks package audit lab requirements clean
+	mutants accuracy bench benchmarks package audit lab requirements clean
 
 help:  ## list the commands
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -87,6 +87,9 @@ quality: book  ## judge the site: accessibility, valid HTML, speed
 	$(BIN)/npm ci --prefix tests/quality --ignore-scripts --no-audit --no-fund --loglevel=error
 	$(BIN)/python -m pytest --numprocesses 2 tests/quality/quality.py
 	$(BIN)/python -m pytest tests/quality/speed.py
+
+mutants: $(VENV)/.ready  ## change the package in many places, and see a test fail each time
+	$(BIN)/python -m tests.mutants
 
 accuracy: $(VENV)/.ready  ## measure errors in ULP beside SciPy, PyTorch and JAX
 	$(BIN)/python -m benchmarks.accuracy
