@@ -27,6 +27,9 @@ class Library(NamedTuple):
         return self.from_numpy(np.asarray(values, dtype=dtype))
 
 
+# Not the device where an array comes to be if nothing is said: a forgotten `device=` is an error.
+ELSEWHERE = array_api_strict.Device("device1")
+
 LIBRARIES = {
     name: Library(name, convert)
     for name, convert in {
@@ -34,7 +37,7 @@ LIBRARIES = {
         "torch": lambda a: torch.tensor(a),  # a copy: NumPy's read-only arrays would warn
         "jax": jax.numpy.asarray,
         "dask": lambda a: dask.array.from_array(a, chunks=-1),
-        "strict": array_api_strict.asarray,
+        "strict": lambda a: array_api_strict.asarray(a, device=ELSEWHERE),
     }.items()
 }
 
@@ -51,6 +54,8 @@ def to_numpy(x: Any) -> np.ndarray:
     if isinstance(x, torch.Tensor):
         x = x.detach()
         return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+    if type(x).__module__.startswith("array_api_strict"):
+        x = x.to_device(array_api_strict.Device("CPU_DEVICE"))
     if hasattr(x, "dtype") and str(x.dtype) == "bfloat16":
         x = x.astype("float32")
     return np.asarray(x)
