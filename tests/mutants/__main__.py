@@ -126,8 +126,10 @@ def attempt(module, choose):
         stdout=subprocess.DEVNULL,
         check=True,
     )
-    verdicts = json.loads(job.read_text())
-    return {n.removeprefix(f"{dotted}."): v for n, v in verdicts.items()}, mutants
+    answer = json.loads(job.read_text())
+    for test in answer["failing"]:
+        print(f"left out, as it fails without a mutant: {test}")
+    return {n.removeprefix(f"{dotted}."): v for n, v in answer["verdicts"].items()}, mutants
 
 
 def brought_up_to_date(module, old, sample):

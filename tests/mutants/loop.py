@@ -44,7 +44,7 @@ def pytest_runtestloop(session):
     torch.set_num_threads(1)
     path = Path(os.environ[JOB])
     job = json.loads(path.read_text())
-    tests, seconds = clean_run(session.items)
+    tests, seconds, failing = clean_run(session.items)
     killers = defaultdict(Counter)
     verdicts = {}
     for name, function in job.items():
@@ -58,7 +58,7 @@ def pytest_runtestloop(session):
         if isinstance(killer, int):
             killers[function][killer] += 1
             verdicts[name] = session.items[killer].nodeid
-    path.write_text(json.dumps(verdicts))
+    path.write_text(json.dumps({"verdicts": verdicts, "failing": failing}))
     return True
 
 
@@ -75,13 +75,14 @@ def clean_run(items):
     """Run every test on the unchanged package: what each reaches, and how long it takes."""
     found = in_child(reach_of, items, patience=1200)
     if isinstance(found, str):
-        raise SystemExit(found)
+        raise SystemExit(f"without a mutant: {found}")
     tests = defaultdict(list)
-    for position, (functions, seconds) in enumerate(found):
+    for position, (functions, seconds, failed) in enumerate(found):
         for function in functions:
-            if seconds <= SLOW:
+            if seconds <= SLOW and not failed:
                 tests[function].append(position)
-    return tests, [seconds for _, seconds in found]
+    failing = [item.nodeid for item, test in zip(items, found, strict=True) if test[2]]
+    return tests, [seconds for _, seconds, _ in found], failing
 
 
 def reach_of(items):
@@ -92,9 +93,8 @@ def reach_of(items):
     found = []
     for position in range(len(items)):
         start = time.process_time()
-        if run(items, position, position + 1 if position + 1 < len(items) else None):
-            return f"{items[position].nodeid} fails without a mutant"
-        found.append((sorted(state()._stats), time.process_time() - start))
+        failed = run(items, position, position + 1 if position + 1 < len(items) else None)
+        found.append((sorted(state()._stats), time.process_time() - start, failed))
         state()._stats.clear()
     return found
 
