@@ -489,13 +489,13 @@ def _prepare(
         tuple(x.dtype for x in arrays),
     )
     if bias is not None:
-        _, (_, bias) = as_arrays(query, bias)
-        given = given._replace(bias=xp.astype(_fitted(xp, bias, form, groups, "bias"), kind))
+        _, (_, added) = as_arrays(query, bias)
+        given = given._replace(bias=xp.astype(_fitted(xp, added, form, groups, "bias"), kind))
     if mask is not None:
-        _, (_, mask) = as_arrays(query, mask)
-        if not xp.isdtype(mask.dtype, "bool"):
-            raise TypeError(f"mask must be boolean, got dtype {mask.dtype}; for scores use bias")
-        given = given._replace(mask=_fitted(xp, mask, form, groups, "mask"))
+        _, (_, seen) = as_arrays(query, mask)
+        if not xp.isdtype(seen.dtype, "bool"):
+            raise TypeError(f"mask must be boolean, got dtype {seen.dtype}; for scores use bias")
+        given = given._replace(mask=_fitted(xp, seen, form, groups, "mask"))
     return given
 
 

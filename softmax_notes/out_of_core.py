@@ -312,7 +312,7 @@ def _log_total(state: State, dtype: Any) -> Array:
 
 def _losses(x: Array, amount: Array, dtype: Any) -> Array:
     """Give the loss of each row; the classes are the last axis."""
-    seen = da.reduction(
+    seen: Any = da.reduction(
         x,
         _loss_of_block,
         partial(_tree, merge_losses),

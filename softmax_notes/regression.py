@@ -692,7 +692,7 @@ def _pairs(batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
 
 
 @contextlib.contextmanager
-def _evaluating(predict: object) -> Iterator[None]:
+def _evaluating(predict: Any) -> Iterator[None]:
     """Put a PyTorch module into evaluation mode, without gradients, and back into its modes."""
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(predict, torch.nn.Module):

@@ -20,11 +20,15 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.extending import intrinsic, models, register_model
+from numba.core.extending import intrinsic as _intrinsic
+from numba.core.extending import models, register_model
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
 from softmax_notes.exp_approximation import EXP_FLOAT32, EXP_FLOAT64, ExpPolynomial
+
+# Any: callers leave out the first parameter, which a type checker cannot know.
+intrinsic: Any = _intrinsic
 
 BYTES = 64
 I64 = ir.IntType(64)
@@ -105,7 +109,7 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, i: Any) ->
 
 
 def _operator(python: Any, emit: str) -> None:
-    @infer_global(python)
+    @infer_global(python)  # pyright: ignore[reportOptionalCall]
     class _Typing(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:
             if len(args) == 2 and isinstance(args[0], Vector) and args[0] == args[1]:

@@ -125,7 +125,7 @@ def _smallest(
         report_multiple_bugs=False,
         verbosity=Verbosity.quiet,
         phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]
     )(test)
     if seed is not None:
         test = seeded(seed)(test)
