@@ -582,40 +582,47 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=60.0)
     options = parser.parse_args()
     with processes(timeout=options.timeout) as device:
-        ranks, rank = dist.get_world_size(), dist.get_rank()
-        torch.manual_seed(0)  # the same logits on every rank; each then keeps its shard
-        logits = 5 * torch.randn(options.rows, options.classes, device=device)
-        target = torch.randint(options.classes, (options.rows,), device=device)
-        expected = _with_gradient(torch.nn.functional.cross_entropy, logits.double(), target)
-        even = [len(part) for part in torch.arange(options.classes).chunk(ranks)]
-        uneven = [even[0] - 7, *even[1:-1], even[-1] + 7]
-        one_empty = [0, *even[1:-1], even[-1] + even[0]]
+        return int(not _agrees(options.rows, options.classes, device))
+
+
+def _agrees(rows: int, classes: int, device: torch.device) -> bool:
+    """Print a line of the table for each way to share the classes out; tell whether all agree."""
+    ranks, rank = dist.get_world_size(), dist.get_rank()
+    torch.manual_seed(0)  # the same logits on every rank; each then keeps its shard
+    logits = 5 * torch.randn(rows, classes, device=device)
+    target = torch.randint(classes, (rows,), device=device)
+    expected, gradients = _with_gradient(torch.nn.functional.cross_entropy, logits.double(), target)
+    if rank == 0:
+        print(f"{ranks} processes ({dist.get_backend()}), {rows} rows, float32")
+        print(f"{'':15}{'classes on each rank':28}{'loss':>11}{'error':>10}{'of gradient':>13}")
+    good = True
+    for name, widths in _widths(classes, ranks).items():
+        start = sum(widths[:rank])
+        shard = slice(start, start + widths[rank])
+        if name == "loss_parallel":
+            value, gradient = _loss_parallel(logits, target)
+        else:
+            value, gradient = _with_gradient(cross_entropy, logits[:, shard], target)
+        lost = (gradient - gradients[:, shard]).abs().sum() / gradients.abs().sum()
+        errors = torch.stack([(value - expected).abs() / expected, lost])
+        dist.all_reduce(errors, dist.ReduceOp.MAX)
+        good &= bool(errors.max() < 1e-5)
         if rank == 0:
-            print(f"{ranks} processes ({dist.get_backend()}), {options.rows} rows, float32")
-            print(f"{'':15}{'classes on each rank':28}{'loss':>11}{'error':>10}{'of gradient':>13}")
-        cases = [("even", even), ("uneven", uneven), ("one empty", one_empty)]
-        good = True
-        for name, widths in [*cases, ("loss_parallel", even)]:
-            start = sum(widths[:rank])
-            shard = slice(start, start + widths[rank])
-            if name == "loss_parallel":
-                value, gradient = _loss_parallel(logits, target)
-            else:
-                value, gradient = _with_gradient(cross_entropy, logits[:, shard], target)
-            errors = torch.stack(
-                [
-                    (value - expected[0]).abs() / expected[0],
-                    (gradient - expected[1][:, shard]).abs().sum() / expected[1].abs().sum(),
-                ]
-            )
-            dist.all_reduce(errors, dist.ReduceOp.MAX)
-            good &= bool(errors.max() < 1e-5)
-            if rank == 0:
-                first, second = errors.tolist()
-                print(f"{name:15}{widths!s:28}{value:11.6f}{first:10.1e}{second:13.1e}")
-        if rank == 0:
-            print("Equal to PyTorch on one process." if good else "NOT equal to PyTorch.")
-    return int(not good)
+            first, second = errors.tolist()
+            print(f"{name:15}{widths!s:28}{value:11.6f}{first:10.1e}{second:13.1e}")
+    if rank == 0:
+        print("Equal to PyTorch on one process." if good else "NOT equal to PyTorch.")
+    return good
+
+
+def _widths(classes: int, ranks: int) -> dict[str, list[int]]:
+    """How many classes each rank holds, in each line of the table."""
+    even = [len(part) for part in torch.arange(classes).chunk(ranks)]  # as loss_parallel does
+    even += [0] * (ranks - len(even))
+    given = min(7, even[0])  # from the first rank to the last
+    uneven = [even[0] - given, *even[1:-1], even[-1] + given] if ranks > 1 else even
+    one_empty = [0, *even[1:-1], even[-1] + even[0]] if ranks > 1 else even
+    return {"even": even, "uneven": uneven, "one empty": one_empty, "loss_parallel": even}
 
 
 def _with_gradient(function: Any, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

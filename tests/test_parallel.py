@@ -3,6 +3,7 @@
 The processes are those of `tests.ranks`; each run of them is killed if it takes too long.
 """
 
+import itertools
 import json
 import math
 import re
@@ -91,6 +92,14 @@ def test_the_command_of_the_readme_agrees_with_pytorch_and_its_loss_parallel():
 
 
 # --- edges
+
+
+def test_the_table_of_the_command_shares_out_any_number_of_classes_among_any_ranks():
+    for classes, ranks in itertools.product(range(1, 20), range(1, 6)):
+        for widths in parallel._widths(classes, ranks).values():
+            assert len(widths) == ranks
+            assert sum(widths) == classes
+            assert min(widths) >= 0
 
 
 def test_infinities_and_nan_are_as_on_one_process_wherever_they_lie(found):
