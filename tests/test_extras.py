@@ -45,11 +45,9 @@ for info in pkgutil.walk_packages(softmax_notes.__path__, "softmax_notes.", oner
 """
 
 
-def test_with_numpy_alone_the_core_works_and_the_rest_names_the_extra_that_it_needs():
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", BARE], capture_output=True, text=True, check=True
-    )
-    lines = [line.split(maxsplit=3) for line in done.stdout.splitlines()]
+def judge(output):
+    """Judge what BARE printed: examples ran, and whatever failed names the right extra."""
+    lines = [line.split(maxsplit=3) for line in output.splitlines()]
     ran = {line[1]: int(line[2]) for line in lines if line[0] == "ran"}
     for stem in ("definition", "cross_entropy", "jacobian", "streaming", "vocabulary"):
         assert ran[f"softmax_notes.{stem}"] > 4  # as many examples as its docstrings have, or more
@@ -69,3 +67,10 @@ def test_with_numpy_alone_the_core_works_and_the_rest_names_the_extra_that_it_ne
         assert named is not None, (name, library, message)
         needed = brings.get(library, library)
         assert any(re.match(rf"{needed}\b", line) for line in extras[named[1]]), (name, library)
+
+
+def test_with_numpy_alone_the_core_works_and_the_rest_names_the_extra_that_it_needs():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BARE], capture_output=True, text=True, check=True
+    )
+    judge(done.stdout)
