@@ -32,8 +32,8 @@ def page_of(stem):
 def test_a_chapter_says_how_long_it_takes_and_leads_on(number, stem):
     line = re.search(r'</h1>\s*<p class="chapter-line">(.*?)</p>', page_of(stem), re.DOTALL)[1]
     assert 10 <= int(re.search(r"About (\d+) minutes", line)[1]) <= 90
-    for page in ("notation", "glossary"):
-        assert f'href="{page}.html"' in line
+    for page in ("notation.html", "glossary.html", "intro.html#how-to-run"):
+        assert f'href="{page}"' in line
     assert 'href="#cite"' in line
     download = re.search(r'download="" href="([^"]+)"[^>]*>(.*?)</a>', line)
     assert re.sub("<.*?>", "", download[2]) == "Download this notebook"
@@ -182,6 +182,24 @@ def test_a_finger_follows_a_reference_and_sees_no_preview(browser, address):
     tab.wait_for_timeout(400)
     assert tab.url.endswith("#thm-simplex")
     assert tab.locator(".preview").is_hidden()
+    context.close()
+
+
+# --- contents on a phone
+
+
+def test_the_contents_of_a_page_make_way_when_a_section_is_chosen(browser, address):
+    context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
+    tab = context.new_page()
+    tab.goto(address + "book/cross_entropy.html")
+    tab.locator(".secondary-toggle:visible").tap()
+    tab.locator("dialog[open] a[href='#the-product-collapses']").tap()
+    tab.locator("dialog[open]").wait_for(state="detached")
+    tab.wait_for_url("**#the-product-collapses")
+    tab.wait_for_function(
+        "Math.abs(document.getElementById('the-product-collapses').getBoundingClientRect().top)"
+        " < innerHeight / 3"
+    )
     context.close()
 
 

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.browser import DESKTOP, PHONE, ROOT, SITE, address, browser, program, require_site
+from tests.browser import DESKTOP, ROOT, SITE, address, browser, program, require_site
 
 __all__ = ["address", "browser", "program"]  # fixtures
 FOUND = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
@@ -16,6 +16,13 @@ FOUND = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"
 PAGES = [name for name in FOUND if not name.startswith("_static/")] or ["index.html"]
 CHAPTERS = sorted(f"book/{path.stem}.html" for path in (ROOT / "book").glob("*.ipynb"))
 WITH_FORMULAS = ["book/intro.html", "book/notation.html", *CHAPTERS]
+
+SMALL_PHONE = {"width": 320, "height": 640}
+# Pictures that are taller or wider than they say; those of the cards stand in boxes of one height.
+OUT_OF_SHAPE = """[...document.querySelectorAll("article img[width]:not(.chapter-cards img)")]
+    .filter((image) => image.offsetWidth > 0 && Math.abs(
+        image.getAttribute("height") / image.getAttribute("width")
+        - image.offsetHeight / image.offsetWidth) > 0.02).map((image) => image.src)"""
 
 pages = pytest.mark.parametrize("page", PAGES)
 
@@ -42,8 +49,8 @@ def sources():
 
 @pytest.fixture(scope="module")
 def visit(browser, address):
-    """Open pages as a phone does, each once, and give the tab and what went wrong in it."""
-    tab = browser.new_page(viewport=PHONE)
+    """Open pages as a small phone does, each once; give the tab and what went wrong in it."""
+    tab = browser.new_page(viewport=SMALL_PHONE)
     complaints = []
     tab.on("console", lambda m: m.type in ("error", "warning") and complaints.append(m.text))
     tab.on("pageerror", lambda error: complaints.append(f"error: {error}"))
@@ -59,7 +66,9 @@ def visit(browser, address):
 
     def open_page(page):
         complaints.clear()
-        tab.goto(address + page, wait_until="networkidle")
+        # The index leads on at once, to the first page.
+        tab.goto(address + page, wait_until="networkidle" if page == "index.html" else "load")
+        tab.evaluate("document.fonts.ready.then(() => null)")
         return tab, list(complaints)
 
     yield open_page
@@ -71,7 +80,8 @@ def test_a_page_loads_alone_and_fits_a_phone(page, visit):
     tab, complaints = visit(page)
     assert complaints == []
     widths = "[document.documentElement.scrollWidth, document.body.scrollWidth]"
-    assert max(tab.evaluate(widths)) <= PHONE["width"]
+    assert max(tab.evaluate(widths)) <= SMALL_PHONE["width"]
+    assert tab.evaluate(OUT_OF_SHAPE) == []
     assert tab.locator(".katex-error").count() == 0
     # Outside of formulas and code no dollar and no TeX is left over.
     text = tab.evaluate(

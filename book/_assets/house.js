@@ -13,6 +13,11 @@ function reach() {
 window.addEventListener("load", reach);
 window.addEventListener("resize", reach);
 
+// On a phone the contents stand in a dialog above the page: whoever has chosen goes there.
+document.addEventListener("click", (event) => {
+  event.target.closest("dialog a[href^='#']")?.closest("dialog").close();
+});
+
 // Roles and labels that the generators write and that say less than the page itself does.
 document.querySelectorAll("article summary[aria-label]").forEach((e) => e.removeAttribute("aria-label"));
 document.querySelectorAll(".citation-list, .citation").forEach((e) => e.removeAttribute("role"));

@@ -81,8 +81,9 @@ class ChapterFrame(SphinxTransform):
         items = [
             nodes.inline("", f"About {minutes(self.document)} minutes"),
             notebook,
-            self.link("notation", "Symbols"),
-            self.link("glossary", "Glossary"),
+            self.link("how-to-run", "How to run it", "ref"),
+            self.link("/book/notation", "Symbols"),
+            self.link("/book/glossary", "Glossary"),
             cite,
         ]
         line = nodes.paragraph(classes=["chapter-line"])
@@ -90,13 +91,13 @@ class ChapterFrame(SphinxTransform):
             line += [nodes.Text(" · "), item] if i else [item]
         return line
 
-    def link(self, page: str, text: str) -> addnodes.pending_xref:
+    def link(self, target: str, text: str, kind: str = "doc") -> addnodes.pending_xref:
         return addnodes.pending_xref(
             "",
             nodes.inline("", text),
             refdomain="std",
-            reftype="doc",
-            reftarget=f"/book/{page}",
+            reftype=kind,
+            reftarget=target,
             refdoc=self.env.docname,
             refexplicit=True,
             refwarn=True,
