@@ -1,7 +1,8 @@
 """Try mutants of some modules, or of all: ``python -m tests.mutants [module ...]``.
 
 mutmut makes the mutants and `loop` tries them. results.json keeps what became of them,
-equivalent.toml the reasons why some cannot be killed; README.md is written from both.
+equivalent.toml the reasons why some cannot be killed; README.md and a sentence of
+CONTRIBUTING.md are written from both.
 """
 
 import argparse
@@ -28,6 +29,19 @@ RESULTS = HERE / "results.json"
 
 SEED = 1  # of the order in which a module's mutants are tried, so that the first are a sample
 COUNTED = ("killed", "timeout", "crash")
+
+ABOUT = """\
+Written by `make mutants`, which changes the package in one place at a time and runs the tests of \
+that module until one fails; it goes on where it stopped, and tries again what lived. \
+`python -m tests.mutants jacobian --sample 500` tries more mutants of one module.
+
+The mutants are mutmut's: in functions and methods without decorators, not in what runs at \
+import; the wording of error messages is left alone, whether they are raised is not. \
+What Numba compiles (`fast`) is not mutated. Tests run with ten examples a law, on NumPy, PyTorch \
+and array-api-strict; tests of JAX, tests that take over 2 seconds, and doctests are left out, so \
+that some mutants that live here die in `make test`. A commit is the state that was measured; \
+of modules that are not listed, nothing was tried yet.
+"""
 
 # The test files of modules that have none of their own, or help others.
 TESTS = {
@@ -141,7 +155,9 @@ def brought_up_to_date(module, old, sample):
     tried = max(sample, old["tried"])
     verdicts, mutants = attempt(module, lambda names: alive + names[old["tried"] : tried])
     kinds = Counter(kind(verdict) for verdict in verdicts.values())
-    new = {"source": source, "mutants": len(mutants), "tried": min(tried, len(mutants))}
+    commit = ["git", "rev-parse", "--short=7", "HEAD"]
+    new = {"commit": subprocess.check_output(commit, cwd=ROOT, text=True).strip()}
+    new |= {"source": source, "mutants": len(mutants), "tried": min(tried, len(mutants))}
     new |= {k: old[k] + kinds[k] for k in COUNTED}
     new["alive"] = [
         {
@@ -167,6 +183,10 @@ def readable(mangled):
     return mangled.removeprefix("x_").replace("xǁ", "").replace("ǁ", ".")
 
 
+def results():
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
 def reasons():
     """Give the reason for each equivalent mutant, by function and change."""
     entries = tomllib.loads((HERE / "equivalent.toml").read_text())["equivalent"]
@@ -178,45 +198,50 @@ def key(mutant):
 
 
 def score(entries, known):
-    """Give the share killed of those that can be, its half-interval at 95 %, and the counts."""
-    alive = [mutant for entry in entries for mutant in entry["alive"]]
-    equivalent = sum(key(mutant) in known for mutant in alive)
-    possible = sum(entry["tried"] for entry in entries) - equivalent
-    share = 1 - (len(alive) - equivalent) / possible
-    # Modules are strata; the part of the mutants that was not tried is what is uncertain.
-    total, variance = sum(entry["mutants"] for entry in entries), 0.0
+    """Give the share of mutants killed among those that can be, and how far it may be off.
+
+    Modules are strata of which parts are drawn; what was not tried is what is uncertain.
+    """
+    total = sum(entry["mutants"] for entry in entries)
+    share, variance = 1.0, 0.0
     for entry in entries:
-        n = entry["tried"]
-        p = (sum(key(m) not in known for m in entry["alive"]) + 0.5) / (n + 1)
-        unseen = 1 - n / entry["mutants"]
-        variance += (entry["mutants"] / total) ** 2 * unseen * p * (1 - p) / n
-    return share, 1.96 * math.sqrt(variance), possible, equivalent
+        n, weight = entry["tried"], entry["mutants"] / total
+        equivalent = sum(key(mutant) in known for mutant in entry["alive"])
+        alive = len(entry["alive"]) - equivalent
+        share -= weight * alive / (n - equivalent)
+        p = (alive + 0.5) / (n + 1)
+        variance += weight**2 * (1 - n / entry["mutants"]) * p * (1 - p) / n
+    return share, 1.96 * math.sqrt(variance)
+
+
+def summary(stored, known):
+    """Say in a sentence what was tried, and how much of it the tests see."""
+    tried, total = (sum(entry[k] for entry in stored.values()) for k in ("tried", "mutants"))
+    alive = [mutant for entry in stored.values() for mutant in entry["alive"]]
+    same = sum(key(mutant) in known for mutant in alive)
+    share, interval = score(stored.values(), known)
+    return (
+        f"Of {total:,} mutants in {len(stored)} modules, {tried:,} drawn by chance were tried: "
+        f"{same} change nothing that can be seen, and of the other {tried - same:,} the tests "
+        f"kill all but {len(alive) - same}; for all mutants, {share:.1%} ± {interval:.1%} "
+        "(95 % confidence)."
+    )
 
 
 def report():
-    """Write README.md: a sentence, a table, and the mutants that live."""
-    stored = {m: e for m, e in json.loads(RESULTS.read_text()).items() if e["tried"]}
-    known = reasons()
-    share, interval, possible, equivalent = score(stored.values(), known)
-    tried, total = (sum(e[k] for e in stored.values()) for k in ("tried", "mutants"))
-    lines = [
-        "# Mutants",
-        "",
-        f"Of {total:,} mutants of {len(stored)} modules, {tried:,} drawn by chance were tried: "
-        f"{equivalent} of them change nothing that can be seen, and of the other {possible:,} "
-        f"the tests kill {share:.1%} (± {interval:.1%} for all mutants, at 95 % confidence).",
-        "",
-        (HERE / "about.md").read_text().strip(),
-        "",
-        "| module | mutants | tried | killed | too slow | equivalent | alive | score |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    """Give README.md: a sentence, a table, and the mutants that live."""
+    stored, known = results(), reasons()
+    lines = ["# Mutants", "", summary(stored, known), "", *ABOUT.splitlines(), ""]
+    lines += [
+        "| module | commit | mutants | tried | killed | too slow | equivalent | alive | score |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for module, entry in sorted(stored.items()):
-        part, _, _, same = score([entry], known)
+        same = sum(key(mutant) in known for mutant in entry["alive"])
+        killed, alive = entry["killed"] + entry["crash"], len(entry["alive"]) - same
         lines.append(
-            f"| `{module}` | {entry['mutants']} | {entry['tried']} "
-            f"| {entry['killed'] + entry['crash']} | {entry['timeout']} | {same} "
-            f"| {len(entry['alive']) - same} | {part:.0%} |"
+            f"| `{module}` | {entry['commit']} | {entry['mutants']} | {entry['tried']} | {killed} "
+            f"| {entry['timeout']} | {same} | {alive} | {score([entry], known)[0]:.0%} |"
         )
     alive = [mutant for _, entry in sorted(stored.items()) for mutant in entry["alive"]]
     lines += ["", "## Equivalent", ""]
@@ -226,8 +251,17 @@ def report():
             lines += [reason, "", *map(shown, same), ""]
     lines += ["## Alive", "", "No test kills these, and nothing says that none could.", ""]
     lines += [shown(mutant) for mutant in alive if key(mutant) not in known]
-    (HERE / "README.md").write_text("\n".join(lines).rstrip() + "\n")
-    print(lines[2])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def publish():
+    """Write README.md, and its sentence into the page for contributors."""
+    sentence = summary(results(), reasons())
+    (HERE / "README.md").write_text(report())
+    page = ROOT / "CONTRIBUTING.md"
+    marks = r"(?<=<!-- mutants -->\n).*(?=\n<!-- /mutants -->)"
+    page.write_text(re.sub(marks, lambda _: sentence, page.read_text(), flags=re.DOTALL))
+    print(sentence)
 
 
 def shown(mutant):
@@ -242,11 +276,12 @@ def main():
     parser.add_argument("--sample", type=int, default=60, help="mutants of a module (default 60)")
     options = parser.parse_args()
     for module in options.modules or modules():
-        stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        stored[module] = new = brought_up_to_date(module, stored.get(module, {}), options.sample)
-        RESULTS.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+        new = brought_up_to_date(module, results().get(module, {}), options.sample)
+        RESULTS.write_text(
+            json.dumps(results() | {module: new}, indent=1, ensure_ascii=False) + "\n"
+        )
         print(f"{module}: {new['tried']} tried, {len(new['alive'])} alive", flush=True)
-    report()
+    publish()
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ import select
 import signal
 import time
 from collections import Counter, defaultdict
+from itertools import accumulate
 from pathlib import Path
 
 JOB = "MUTANTS_JOB"  # the variable that names the file with the job
 SLOW = 2  # seconds of the processor: tests that take longer are left out
-PATIENCE = 90  # seconds that a mutant may sleep
+BUDGET = 8  # seconds for the tests of one mutant, the quickest first
+PATIENCE = 600  # seconds that a mutant may sleep
 
 reports = []
 
@@ -49,7 +51,8 @@ def pytest_runtestloop(session):
     verdicts = {}
     for name, function in job.items():
         # First the tests that killed other mutants of the function, then the quick ones.
-        reached = sorted(tests[function], key=lambda i: (-killers[function][i], seconds[i]))
+        reached = affordable(sorted(tests[function], key=seconds.__getitem__), seconds)
+        reached.sort(key=lambda i: -killers[function][i])
         if not reached:
             verdicts[name] = "unreached"
             continue
@@ -60,6 +63,12 @@ def pytest_runtestloop(session):
             verdicts[name] = session.items[killer].nodeid
     path.write_text(json.dumps({"verdicts": verdicts, "failing": failing}))
     return True
+
+
+def affordable(tests, seconds):
+    """Give as many tests as fit into the budget."""
+    total = list(accumulate(seconds[i] for i in tests))
+    return [i for i, sum_ in zip(tests, total, strict=True) if sum_ <= BUDGET]
 
 
 def run(items, position, following=None):

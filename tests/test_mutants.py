@@ -1,0 +1,20 @@
+"""What `make mutants` found: enough is killed, and the pages say it."""
+
+from tests.mutants import __main__ as mutants
+
+
+def test_the_pages_say_what_the_results_do():
+    assert (mutants.HERE / "README.md").read_text() == mutants.report()
+    sentence = mutants.summary(mutants.results(), mutants.reasons())
+    assert sentence in (mutants.ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_nine_of_ten_mutants_that_can_be_killed_are():
+    share, interval = mutants.score(mutants.results().values(), mutants.reasons())
+    assert share - interval > 0.9
+
+
+def test_every_mutant_that_was_tried_is_killed_or_listed():
+    for module, entry in mutants.results().items():
+        killed = sum(entry[kind] for kind in mutants.COUNTED)
+        assert entry["tried"] == killed + len(entry["alive"]), module
