@@ -132,6 +132,19 @@ def test_a_styled_letter_is_the_one_of_unicode_if_there_is_one(letter, variant, 
     assert epub.styled(letter, variant) == expected
 
 
+def test_a_long_formula_in_a_line_may_break_after_its_relations():
+    short, term = "<mi>x</mi><mo>=</mo><mn>1</mn>", "<mrow><mi>a</mi><mo>=</mo></mrow>" * 12
+    math = '<math alttext="t" xmlns="m"><mrow>{}</mrow></math>'
+    whole = pages.fragment(math.format(short))
+    assert epub.broken(whole) == [whole]
+    long = pages.fragment(math.format(f"{term}<mo>=</mo>{term}<mo>\u2264</mo><mn>1</mn><mo>=</mo>"))
+    pieces = epub.broken(long)
+    assert "".join(p.mrow.decode_contents() for p in pieces) == long.mrow.decode_contents()
+    assert [p.get_text()[-1] for p in pieces] == ["=", "\u2264", "="]
+    assert [p["alttext"] for p in pieces] == [p.get_text() for p in pieces]
+    assert {p["xmlns"] for p in pieces} == {"m"}
+
+
 def test_the_columns_of_a_matrix_keep_their_sides():
     table = '<math><semantics><mtable columnalign="right left" columnspacing="0em">{}</mtable>\
 <annotation>x</annotation></semantics></math>'.format("<mtr><mtd></mtd><mtd></mtd></mtr>" * 2)

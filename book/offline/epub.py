@@ -13,6 +13,7 @@ import uuid
 import zipfile
 from datetime import UTC, datetime
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +67,8 @@ PACKAGE = """<?xml version="1.0" encoding="utf-8"?>
 TYPES = {".xhtml": "application/xhtml+xml", ".svg": "image/svg+xml", ".png": "image/png"}
 TYPES |= {".css": "text/css", ".jpg": "image/jpeg"}
 SCRIPTS = {"msub", "msup", "msubsup", "munder", "mover", "munderover"}
+RELATIONS = set("=≠<>≤≥≪≫≈∼≡∝∈→⟶↦⇒⟹⟺")
+UNBROKEN = 20  # letters of a formula that stay in one line
 KEYWORDS = {"k", "kc", "kd", "kn", "kr", "ow"}
 COMMENTS = {"c1", "cm", "sd"}
 
@@ -126,7 +129,9 @@ def heading(title: str) -> Leaf:
 def simplify(body: Tag) -> None:
     """Keep what reading systems show well: MathML, and code without colors."""
     for formula in body.select(".katex"):
-        formula.replace_with(mathml(formula.find("math")))
+        math = mathml(formula.find("math"))
+        alone = formula.find_parent(class_="katex-display")
+        formula.replace_with(*([math] if alone else broken(math)))
     for box in body.select("span.katex-display"):
         box.unwrap()
     for token in body.select(".highlight span"):
@@ -174,6 +179,21 @@ def mathml(math: Tag) -> Tag:
             for column, cell in enumerate(row.find_all("mtd", recursive=False)):
                 cell["class"] = sides[min(column, len(sides) - 1)]
     return math
+
+
+def broken(math: Tag) -> list[Tag]:
+    """Let a long formula in a line of text break after its relations; MathML itself never does."""
+    row = math.find("mrow", recursive=False)
+    symbols = row.find_all(True, recursive=False) if row else []
+    ends = [i for i, s in enumerate(symbols, 1) if s.name == "mo" and s.get_text() in RELATIONS]
+    if len(math.get_text()) <= UNBROKEN or not ends:
+        return [math]
+    pieces = []
+    for start, end in pairwise([0, *(e for e in ends if e < len(symbols)), len(symbols)]):
+        piece = fragment(f"<math><mrow>{''.join(map(str, symbols[start:end]))}</mrow></math>")
+        piece.attrs = math.attrs | {"alttext": " ".join(piece.get_text().split())}
+        pieces.append(piece)
+    return pieces
 
 
 def styled(letter: str, variant: str) -> str:
