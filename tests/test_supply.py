@@ -93,3 +93,15 @@ def test_every_file_from_elsewhere_is_named_with_its_license_in_the_readme():
     assert "moby_dick_counts" in readme
     counts = (ROOT / "softmax_notes/moby_dick_counts.txt.gz").read_bytes()
     assert hashlib.sha256(counts).hexdigest() == MOBY_DICK
+
+
+def test_before_a_commit_the_hooks_run_what_make_lint_runs():
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nlint:")[2]
+    lint = re.findall(
+        r"^\t\$\(BIN\)/(\S+( [a-z]+( --check)?)?)", recipe.partition("\n\n")[0], re.MULTILINE
+    )
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    entries = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]]
+    assert len(lint) == len(entries)
+    for (command, *_), entry in zip(lint, entries, strict=True):
+        assert re.sub(r" \.$", "", command) in entry
