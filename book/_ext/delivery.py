@@ -43,7 +43,7 @@ UNFOLD = '<summary aria-label="Pages of this section"><span class="toctree-toggl
 # What KaTeX writes and no standard allows: an operator within a script or around its pieces, and
 # a height below zero.
 INVALID = [
-    (r"(<m(?:sub|sup|subsup|under|over|underover)><mi\b[^>]*>[^<]*</mi>)<mo>\u2061</mo>", r"\1"),
+    (r"<mo>\u2061</mo>(?=</m(?:sub|sup|subsup|under|over|underover)>)", ""),
     (r"<mo>(<mo\b[^>]*>[^<]*</mo>)</mo>", r"\1"),
     (r"<mo>(<(mover|munder|munderover)>.*?</\2>)</mo>", r"\1"),
     (r'(<span class="vlist") style="height:-[^"]*"', r"\1"),
