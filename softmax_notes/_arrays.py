@@ -107,6 +107,13 @@ def working(xp: ModuleType, x: Array) -> Array:
     return xp.astype(x, xp.float32) if xp.finfo(x.dtype).bits < 32 else x
 
 
+def widened(x: object) -> tuple[ModuleType, Array, Any]:
+    """Check x, bring it to the precision the arithmetic is done in, and name its own dtype."""
+    xp, (array,) = as_arrays(x)
+    array = floating(xp, array)
+    return xp, working(xp, array), array.dtype
+
+
 def rounded(xp: ModuleType, x: Array, dtype: Any) -> Array:
     """Round a working-precision result to dtype, past the largest number to infinity."""
     if x.dtype == dtype:
@@ -251,11 +258,9 @@ def prepared(
     x: Array, axis: Axis, where: Array | None
 ) -> tuple[ModuleType, Array, Array | None, Any, Callable[[Array], Array]]:
     """Check the arguments; bring the axes last and excluded entries to -inf."""
-    xp, (x,) = as_arrays(x)
-    x = floating(xp, x)
-    dtype = x.dtype
+    xp, x, dtype = widened(x)
     mask = None if where is None else mask_of(xp, where, x)
-    x, back = axes_last(xp, working(xp, x), axis)
+    x, back = axes_last(xp, x, axis)
     if mask is not None:
         mask, _ = axes_last(xp, mask, axis)
         x = xp.where(mask, x, -xp.inf)

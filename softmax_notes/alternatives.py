@@ -23,7 +23,6 @@ from softmax_notes._arrays import (
     Axis,
     as_arrays,
     axes_last,
-    floating,
     holds,
     like,
     mask_of,
@@ -31,7 +30,7 @@ from softmax_notes._arrays import (
     prepared,
     rounded,
     undefined,
-    working,
+    widened,
 )
 from softmax_notes.definition import softmax
 from softmax_notes.smooth_max import negative_entropy
@@ -414,10 +413,7 @@ def _ratio(
     where: Array | None,
     log_strength: Callable[[ModuleType, Array], Array],
 ) -> Array:
-    xp, (x,) = as_arrays(x)
-    x = floating(xp, x)
-    dtype = x.dtype
-    x = working(xp, x)
+    xp, x, dtype = widened(x)
     if where is not None:  # what is excluded reaches neither the result nor the gradient
         where = mask_of(xp, where, x)
         x = xp.where(where, x, 1.0)

@@ -18,16 +18,14 @@ from softmax_notes._arrays import (
     Array,
     Axis,
     accurate_sum,
-    as_arrays,
     axes_last,
-    floating,
     holds,
     mask_of,
     normalized_axes,
     number,
     rounded,
     whole,
-    working,
+    widened,
 )
 from softmax_notes.definition import log_softmax, logsumexp, softmax
 
@@ -86,11 +84,9 @@ def matching_law(u: Array, /, *, axis: Axis = -1, where: Array | None = None) ->
     >>> matching_law(utilities, where=[True, True, False, False, False]).round(4)
     array([0.5714, 0.4286, 0.    , 0.    , 0.    ])
     """
-    xp, (u,) = as_arrays(u)
-    u = floating(xp, u)
-    dtype = u.dtype
+    xp, u, dtype = widened(u)
     offered = mask_of(xp, True if where is None else where, u)
-    u, back = axes_last(xp, working(xp, u), axis)
+    u, back = axes_last(xp, u, axis)
     offered, _ = axes_last(xp, offered, axis)
     if u.shape[-1] == 0:
         return back(xp.astype(u, dtype))
@@ -370,11 +366,9 @@ def nested_logit(
     [0.4142 0.2929 0.2929]
     [0.5  0.25 0.25]
     """
-    xp, (x,) = as_arrays(x)
-    x = floating(xp, x)
-    dtype = x.dtype
+    xp, x, dtype = widened(x)
     offered = mask_of(xp, True if where is None else where, x)
-    x, back = axes_last(xp, working(xp, x), axis)
+    x, back = axes_last(xp, x, axis)
     offered, _ = axes_last(xp, offered, axis)
     n = x.shape[-1]
     values = _checked_nests(nests, dissimilarity, n)
@@ -470,11 +464,9 @@ def plackett_luce(x: Array, ranking: Sequence[int], /, *, axis: int = -1) -> Arr
     >>> np.exp(plackett_luce(x, [0, 1, 2])).round(4)  # 8/18 times 6/10
     np.float64(0.2667)
     """
-    xp, (x,) = as_arrays(x)
-    x = floating(xp, x)
-    dtype = x.dtype
+    xp, x, dtype = widened(x)
     (axis,) = normalized_axes(xp, x, (axis,))
-    x = xp.moveaxis(working(xp, x), axis, -1)
+    x = xp.moveaxis(x, axis, -1)
     n = x.shape[-1]
     if not _listed(ranking):
         raise TypeError(f"ranking must be a list of positions, got {ranking!r}")

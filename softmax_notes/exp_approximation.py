@@ -21,13 +21,11 @@ import numpy as np
 
 from softmax_notes._arrays import (
     Array,
-    as_arrays,
-    floating,
     holds,
     one_of,
     rounded,
     whole,
-    working,
+    widened,
 )
 from softmax_notes._extras import needs
 
@@ -152,7 +150,7 @@ def taylor_exp(x: Array, /, degree: int) -> Array:
     >>> round(float(taylor_exp(1.0, 8)), 5)
     2.71828
     """
-    xp, x, dtype = _prepare(x)
+    xp, x, dtype = widened(x)
     _check_degrees(degree=degree)
     term = total = xp.ones_like(x)
     for j in range(1, degree + 1):
@@ -199,7 +197,7 @@ def pade_exp(x: Array, /, m: int, n: int) -> Array:
     >>> round(float(pade_exp(1.0, 4, 4)), 5)
     2.71828
     """
-    xp, x, dtype = _prepare(x)
+    xp, x, dtype = widened(x)
     _check_degrees(m=m, n=n)
     numerator = _horner(_pade_coefficients(m, n), x, xp.ones_like(x))
     denominator = _horner(_pade_coefficients(n, m), -x, xp.ones_like(x))
@@ -284,7 +282,7 @@ def cordic_exp(x: Array, /, last: int) -> Array:
     >>> [round(float(cordic_exp(1.0, last)), 5) for last in (4, 8, 16)]
     [2.87352, 2.70996, 2.71828]
     """
-    xp, x, dtype = _prepare(x)
+    xp, x, dtype = widened(x)
     shifts = cordic_shifts(last)
     angles = [math.atanh(2.0**-s) for s in shifts]
     inside = xp.abs(x) <= math.fsum(angles)
@@ -333,7 +331,7 @@ def range_reduction(x: Array, /) -> tuple[Array, Array, Array]:
     >>> print(int(k), round(float(r), 4))
     -43 -0.1947
     """
-    xp, x, _ = _prepare(x)
+    xp, x, _ = widened(x)
     return _reduced(xp, x, _numbers_for(xp, x))
 
 
@@ -558,12 +556,6 @@ def polynomial_for(dtype: str, /) -> ExpPolynomial:
         )
 
 
-def _prepare(x: Array) -> tuple[ModuleType, Array, Any]:
-    xp, (x,) = as_arrays(x)
-    x = floating(xp, x)
-    return xp, working(xp, x), x.dtype
-
-
 def _check_degrees(**degrees: int) -> None:
     for name, degree in degrees.items():
         if not 0 <= whole(degree, name) <= _HIGHEST:
@@ -599,7 +591,7 @@ def _reduced(xp: ModuleType, x: Array, numbers: ExpPolynomial) -> tuple[Array, A
 
 def _scaled(x: Array, core: Callable[[Array, Array, ExpPolynomial], Array]) -> Array:
     """Reduce the range, evaluate on the short interval, and scale by 2^k."""
-    xp, x, dtype = _prepare(x)
+    xp, x, dtype = widened(x)
     numbers = _numbers_for(xp, x)
     usable = (x >= numbers.lowest) & (x <= numbers.highest)
     k, r, lost = _reduced(xp, xp.where(usable, x, 0.0), numbers)

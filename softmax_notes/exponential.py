@@ -28,6 +28,7 @@ from softmax_notes._arrays import (
     like,
     mask_of,
     rounded,
+    widened,
     working,
 )
 from softmax_notes.definition import softmax
@@ -71,10 +72,8 @@ def entropy(p: Array, /, *, axis: Axis = -1) -> Array:
     >>> entropy([[1.0, 0.0], [0.5, 0.5]]).round(4)
     array([0.    , 0.6931])
     """
-    xp, (p,) = as_arrays(p)
-    p = floating(xp, p)
-    dtype = p.dtype
-    p, _ = axes_last(xp, working(xp, p), axis)
+    xp, p, dtype = widened(p)
+    p, _ = axes_last(xp, p, axis)
     if holds(xp.any(p < 0)):
         raise ValueError(f"probabilities must be 0 or more, got {float(xp.min(p[p < 0]))}")
     safe = xp.where(p == 0, 1.0, xp.where(p < 0, xp.nan, p))

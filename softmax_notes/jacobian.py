@@ -29,6 +29,7 @@ from softmax_notes._arrays import (
     floating,
     like,
     rounded,
+    widened,
     working,
 )
 
@@ -72,11 +73,9 @@ def softmax_jacobian(p: Array, /) -> Array:
            [-0.125 ,  0.1875, -0.0625],
            [-0.125 , -0.0625,  0.1875]])
     """
-    xp, (p,) = as_arrays(p)
+    xp, p, dtype = widened(p)
     if p.ndim == 0:
         raise ValueError("p needs at least one axis, got a single number; pass an array (..., n)")
-    p = floating(xp, p)
-    dtype, p = p.dtype, working(xp, p)
     identity = xp.eye(p.shape[-1], dtype=xp.bool, device=device(p))
     diagonal = p * _complement(xp, p)
     outer = p[..., :, None] * p[..., None, :]

@@ -27,11 +27,11 @@ with needs("torch"):
     import torch
     from torch import Tensor
 
-from softmax_notes._arrays import number, one_of, whole
+from softmax_notes._arrays import whole
+from softmax_notes._losses import check_one_a_class, check_options
 
 __all__ = ["linear_cross_entropy"]
 
-_REDUCTIONS = ("mean", "sum", "none")
 # Entries of a tile: 8 MB of float32, which stays in the caches that the cores share. Where
 # the processor is not the device, 16 MB: 0.8 % of the logits at N = 4096, n = 128 Ki.
 _TILE, _TILE_ELSEWHERE = 1 << 21, 1 << 22
@@ -162,16 +162,11 @@ def _check(
             f"{tuple(X.shape)}, {tuple(W.shape)} and {tuple(target.shape)}"
         )
     for name, vector in (("bias", bias), ("weight", weight)):
-        if vector is not None and tuple(vector.shape) != (len(W),):
-            raise ValueError(
-                f"{name} must hold one number for each of the {len(W)} classes, got shape "
-                f"{tuple(vector.shape)}"
-            )
+        if vector is not None:
+            check_one_a_class(name, vector.shape, len(W))
     if weight is not None and not ((weight >= 0) & (weight < math.inf)).all():
         raise ValueError("weight must hold finite numbers from 0 on")
-    if not 0 <= number(label_smoothing, "label_smoothing") <= 1:
-        raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing}")
-    one_of(reduction, _REDUCTIONS, "reduction")
+    check_options(label_smoothing, reduction)
     if tile is not None and whole(tile, "tile") < 1:
         raise ValueError(f"tile must be a positive number of logits, got {tile}")
     return len(W)

@@ -29,6 +29,7 @@ from softmax_notes._arrays import (
     holds,
     rounded,
     whole,
+    widened,
     working,
 )
 from softmax_notes._losses import check_one_a_class
@@ -141,11 +142,9 @@ def log_sigmoid(z: Array, /) -> Array:
     >>> log_sigmoid([-1000.0, 0.0, 40.0])
     array([-1.00000000e+03, -6.93147181e-01, -4.24835426e-18])
     """
-    xp, (z,) = as_arrays(z)
-    z = floating(xp, z)
-    w = working(xp, z)
+    xp, z, dtype = widened(z)
     # Written with one maximum, whose derivative at 0 every library halves: 1/2 is right there.
-    return rounded(xp, -xp.maximum(-w, xp.zeros_like(w)) - xp.log1p(xp.exp(-xp.abs(w))), z.dtype)
+    return rounded(xp, -xp.maximum(-z, xp.zeros_like(z)) - xp.log1p(xp.exp(-xp.abs(z))), dtype)
 
 
 def sampled_logits(

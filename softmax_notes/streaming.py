@@ -35,6 +35,7 @@ from softmax_notes._arrays import (
     rounded,
     two_sum,
     whole,
+    widened,
     working,
 )
 from softmax_notes.definition import _exponentials, _reach
@@ -397,7 +398,7 @@ def softmax_of(x: Array, state: State, /) -> Array:
     >>> softmax_of([0.0], state).round(4)
     array([0.09])
     """
-    xp, x, dtype = _scores(x)
+    xp, x, dtype = widened(x)
     x, maximum = _seen_by(xp, x, state)
     p = _decay(xp, x, maximum) / _number(xp, maximum, state.total[..., None])
     return rounded(xp, p, dtype)
@@ -431,7 +432,7 @@ def log_softmax_of(x: Array, state: State, /) -> Array:
     >>> print(f"{log_softmax_of(x, summarize(x))[0]:.4g}")
     -1.523e-08
     """
-    xp, x, dtype = _scores(x)
+    xp, x, dtype = widened(x)
     x, maximum = _seen_by(xp, x, state)
     log_s = xp.log1p(_number(xp, maximum, state.rest[..., None]))
     return rounded(xp, -_gap(xp, x, maximum) - log_s, dtype)
@@ -541,7 +542,7 @@ def summarize_loss(x: Array, amount: Array, /) -> Loss:
     1.4076
     """
     xp, (x, amount) = as_arrays(x, amount)
-    _, x, _ = _scores(x)
+    _, x, _ = widened(x)
     amount = like(xp, xp.astype(amount, x.dtype), x, name="amount")
     state = summarize(x)
     distance = _gap(xp, x, state.maximum[..., None])
@@ -673,10 +674,3 @@ def _seen_by(xp: ModuleType, x: Array, state: State) -> tuple[Array, Array]:
             f"{tuple(state.maximum.shape)} has seen"
         ) from error
     return xp.where(x > maximum, xp.nan, x), maximum
-
-
-def _scores(x: Array) -> tuple[ModuleType, Array, object]:
-    """Bring scores to the precision the arithmetic is done in, and name their own dtype."""
-    xp, (x,) = as_arrays(x)
-    x = floating(xp, x)
-    return xp, working(xp, x), x.dtype

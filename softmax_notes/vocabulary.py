@@ -117,7 +117,7 @@ def hierarchical_log_softmax(X: Array, nodes: Array, tree: HuffmanTree, /) -> Ar
     (array([[0.7311, 0.0321, 0.2369]]), np.float64(1.0))
     """
     xp, X, nodes, _ = _checked(X, nodes, tree, None)
-    scores = working(xp, X) @ xp.matrix_transpose(working(xp, nodes))
+    scores = _scores(xp, X, nodes)
     total = xp.zeros((X.shape[0], tree.turns.shape[0]), dtype=scores.dtype, device=device(X))
     for path, turn in zip(tree.paths.T, tree.turns.T, strict=True):  # all leaves, one level down
         at = xp.asarray(path, device=device(X))
