@@ -607,6 +607,8 @@ def test_what_is_no_target_or_rule_or_law_is_refused_in_words():
     for y in ([0.5, 0.6], [1.5, -0.5], [NAN, 1.0], [0.0, 0.0]):
         with pytest.raises(ValueError, match="y must hold distributions"):
             fenchel_young_loss(x, y)
+    with pytest.raises(ValueError, match=r"smallest entry of 0\.25 and a sum of 0\.75"):
+        fenchel_young_loss(np.zeros((2, 2)), [[0.75, 0.25], [0.25, 0.5]])
     with pytest.raises(ValueError, match=r"y of shape \(3,\) does not broadcast"):
         fenchel_young_loss(x, [0.0, 0.0, 1.0])
     with pytest.raises(ValueError, match=r"rule must be one of .*'entmax15'.*, got 'entmax'"):

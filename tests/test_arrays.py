@@ -19,6 +19,7 @@ from softmax_notes._arrays import (
     holds,
     number,
     one_of,
+    rounded,
     two_sum,
     whole,
 )
@@ -131,3 +132,16 @@ def test_numbers_in_the_other_byte_order_are_the_same_numbers(kind):
     for function in (softmax, log_softmax, logsumexp):
         np.testing.assert_array_equal(function(foreign), function(native), strict=True)
     assert as_arrays(foreign)[1][0].dtype.isnative
+
+
+def test_what_rounds_to_infinity_does_so_without_a_warning():
+    # Half a unit in the last place above 65504, the largest number, is 65520: a tie, to even.
+    x = np.array([65519.99, 65520, -65519.99, -65520, np.inf], dtype=np.float32)
+    result = rounded(array_namespace(x), x, np.float16)
+    np.testing.assert_array_equal(result, [65504, np.inf, -65504, -np.inf, np.inf])
+    assert result.dtype == np.float16
+
+
+def test_libraries_that_do_not_mix_are_named():
+    with pytest.raises(TypeError, match=r"got numpy\.ndarray, torch\.Tensor; convert"):
+        as_arrays(np.zeros(1), torch.zeros(1))

@@ -409,6 +409,7 @@ def test_empty_axes_and_rankings(library):
     empty = library(np.empty((2, 0)))
     assert matching_law(empty).shape == nested_logit(empty, []).shape == (2, 0)
     np.testing.assert_array_equal(to_numpy(plackett_luce(empty, [])), [0, 0])
+    np.testing.assert_array_equal(to_numpy(plackett_luce(library(np.ones((3, 2))), [])), [0, 0, 0])
 
 
 def test_dtype_shape_and_device_are_kept_and_the_input_is_not_changed(library):
@@ -546,6 +547,23 @@ def test_sets_that_differ_by_several_alternatives_are_compared():
     quarters = {("a", "b"): (F(1, 3), F(2, 3)), ("a", "b", "c", "d"): (F(1, 4),) * 4}
     witness = luce_witness(quarters)
     assert (witness.axiom, witness.left, witness.right) == (2, F(1, 4), F(1, 6))
+
+
+def test_a_chain_of_choice_sets_is_followed_to_its_end():
+    table = {
+        ("a", "b"): (F(1, 3), F(2, 3)),
+        ("c", "d"): (F(1, 4), F(3, 4)),
+        ("b", "c"): (F(2, 3), F(1, 3)),
+    }
+    assert recover_utilities(table) == {"a": 1, "b": 2, "c": 1, "d": 3}
+
+
+def test_the_tolerance_is_of_probabilities_whatever_the_size_of_the_utilities():
+    u = {"a": 1.0, "b": 1e6, "c": 3e6}
+    table = {members: choices(u, members) for members in all_sets("abc")}
+    assert recover_utilities(table, tolerance=1e-12)["c"] == pytest.approx(3e6)
+    table["b", "c"] = (0.25 + 1e-9, 0.75 - 1e-9)
+    assert recover_utilities(table, tolerance=1e-8)["c"] == pytest.approx(3e6, rel=1e-6)
 
 
 def test_an_alternative_that_is_never_chosen_has_utility_0():

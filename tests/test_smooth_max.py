@@ -360,18 +360,32 @@ def test_an_excess_far_below_the_rounding_of_1_is_kept_where_the_maximum_is_0():
         np.testing.assert_allclose(got, np.exp(-alpha * gap) / alpha, rtol=1e-13)
 
 
-@pytest.mark.parametrize("alpha", [-INF, -2.0, 2.0, INF])
+@pytest.mark.parametrize("alpha", [-INF, -2.0, 0.5, 2.0, INF])
 def test_nothing_to_reduce_gives_the_other_end_of_the_line(library, alpha):
     nothing = -INF if alpha > 0 else INF
     assert to_numpy(smooth_max(library(np.empty((2, 0))), alpha=alpha, axis=1)).tolist() == [
         nothing,
         nothing,
     ]
+    assert smooth_max(library(np.empty((2, 3, 0))), alpha=alpha, axis=-1).shape == (2, 3)
     for hidden in (0.0, NAN, INF, -INF):
         x, mask = library([hidden, hidden]), library([False, False])
         assert float(smooth_max(x, alpha=alpha, where=mask)) == nothing
         x, mask = library([hidden, 3.0]), library([False, True])
         assert float(smooth_max(x, alpha=alpha, where=mask)) == 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_smallest_normal_number_is_the_smallest_scale(quick_library, dtype):
+    tiny = float(np.finfo(dtype).smallest_normal)
+    got = smooth_max(quick_library([0.0, 0.0], dtype), alpha=tiny)
+    np.testing.assert_allclose(float(got), np.log(2) / tiny, rtol=1e-6)
+
+
+def test_a_probability_0_has_gradient_0_in_the_negative_entropy():
+    p = torch.tensor([0.0, 0.25, 0.75], dtype=torch.float64, requires_grad=True)
+    negative_entropy(p).backward()
+    np.testing.assert_allclose(p.grad, [0, 1 + np.log(0.25), 1 + np.log(0.75)], rtol=1e-15)
 
 
 def test_a_score_of_minus_infinity_has_gradient_0():

@@ -382,8 +382,10 @@ def test_16_bit_scores_are_averaged_in_32_bits_and_integers_in_floats(function):
 def test_a_mean_of_nothing_is_nan_without_a_warning(quick_library, function):
     with np.errstate(all="raise"):
         for alpha in (0, 2):
-            got = to_numpy(function(quick_library(np.empty((2, 0))), alpha=alpha))
-            np.testing.assert_array_equal(got, [NAN, NAN])
+            nothing = quick_library(np.empty((2, 0)))
+            got = function(nothing, alpha=alpha)
+            assert same_kind(got, nothing)
+            np.testing.assert_array_equal(to_numpy(got), [NAN, NAN])
             assert function(quick_library(np.empty((0, 3))), alpha=alpha).shape == (0,)
 
 
