@@ -477,6 +477,12 @@ def test_a_ranking_holds_distinct_positions(ranking):
         plackett_luce([1.0, 2.0, 3.0], ranking)
 
 
+@pytest.mark.parametrize("ranking", [0, np.array(1), "01", None])
+def test_a_ranking_is_a_list(ranking):
+    with pytest.raises(TypeError, match="ranking must be a list of positions"):
+        plackett_luce([1.0, 2.0, 3.0], ranking)
+
+
 @pytest.mark.parametrize("function", [luce_witness, recover_utilities])
 @pytest.mark.parametrize(
     ("table", "error", "message"),
@@ -501,6 +507,8 @@ def test_what_is_no_table_of_choice_probabilities_is_refused(function, table, er
 def test_a_tolerance_is_not_negative(function, tolerance):
     with pytest.raises(ValueError, match="tolerance must be 0 or more"):
         function({("a",): (1,)}, tolerance=tolerance)
+    with pytest.raises(TypeError, match="tolerance must be"):
+        function({("a",): (1,)}, tolerance="small")
 
 
 def test_floats_are_decided_up_to_the_tolerance():

@@ -229,7 +229,7 @@ def test_sums_of_many_ties_stay_below_the_bound_also_when_added_one_by_one(n, sh
 def test_bounds_are_those_worked_out_on_paper_where_every_term_counts(quick_library):
     # u = 1/4 and c = 1/2 give u / (1 - u) = 1/3 and c / (1 - c) = 1.
     coarse = {"unit": 0.25, "function_error": 2.0}
-    x = quick_library([[0.0, -1.0, -3.0], [2.0, 2.0, 2.0]])
+    x = quick_library([[5.0, 4.0, 2.0], [2.0, 2.0, 2.0]])
     log3 = np.log(3)
     ratio = np.array([[0, 1, 3], [0, 0, 0]])
     for bound, expected in (
@@ -453,6 +453,27 @@ def test_what_is_no_array_of_real_numbers_is_refused():
             function([1j])
     with pytest.raises(TypeError, match="one library"):
         chained_gradient(np.ones(2), torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: softmax_bound(3.0, unit=0.25), "x needs at least one axis"),
+        (lambda: chained_gradient(0.5, [1.0]), "p needs at least one axis"),
+        (lambda: chained_gradient([0.5, 0.5], [1.0] * 3), r"y of shape \(3,\) .* \(2,\) of p"),
+        (lambda: shifted_softmax([0.0, 1.0], [1.0] * 3), r"c of shape \(3,\) does not broadcast"),
+        (lambda: by_parts(np.empty((2, 0))), "x needs an entry along the axis 1"),
+        (lambda: softmax_bound([1.0], unit=1.0, function_error=0.0), "got unit=1.0"),
+    ],
+)
+def test_wrong_shapes_and_units_are_refused_in_words(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_the_smallest_cases_are_taken():
+    assert by_parts([7.0])[0].tolist() == [1]
+    assert softmax_bound([0.0, 0.0], unit=0.0, function_error=0.0).tolist() == [0, 0]
 
 
 # --- proofs
