@@ -615,6 +615,9 @@ def test_what_is_no_target_or_rule_or_law_is_refused_in_words():
         fenchel_young_loss(x, [1.0, 0.0], rule="entmax")
     with pytest.raises(ValueError, match=r"law must be one of .*'odds'.*, got 'justice'"):
         counterexample(softmax, "justice")
+
+
+def test_under_jit_what_is_no_distribution_gives_nan():
     unknown = jax.jit(fenchel_young_loss)(jax.numpy.zeros(2), jax.numpy.array([0.5, 0.6]))
     assert np.isnan(unknown)
 
