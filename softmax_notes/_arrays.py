@@ -20,6 +20,7 @@ from array_api_compat import (
     device,
     is_array_api_obj,
     is_dask_array,
+    is_jax_array,
     is_torch_array,
 )
 
@@ -37,7 +38,7 @@ def as_arrays(*values: object) -> tuple[ModuleType, list[Array]]:
     TypeError
         If arrays of two libraries meet, or a value is no array of real numbers.
     """
-    given = [value for value in values if is_array_api_obj(value)]
+    given = [value for value in values if _is_array(value)]
     for value in given:
         if isinstance(value, np.ma.MaskedArray):
             raise TypeError(
@@ -58,9 +59,10 @@ def as_arrays(*values: object) -> tuple[ModuleType, list[Array]]:
             f"all arrays must come from one library that follows the array API, got "
             f"{', '.join(kinds)}; convert them to one library first"
         ) from error
+    _check_places(given)
     where = device(given[0]) if given else None
     arrays: list[Array] = [
-        _native(v) if is_array_api_obj(v) else _from_python(xp, v, where) for v in values
+        _native(v) if _is_array(v) else _from_python(xp, v, where) for v in values
     ]
     for array in arrays:
         if not xp.isdtype(array.dtype, ("bool", "integral", "real floating")):
@@ -69,6 +71,18 @@ def as_arrays(*values: object) -> tuple[ModuleType, list[Array]]:
                 "convert it to a real dtype, such as float64"
             )
     return xp, arrays
+
+
+def _is_array(value: object) -> bool:
+    return is_array_api_obj(value) and not isinstance(value, type)  # numpy.float64 itself is none
+
+
+def _check_places(given: list[Array]) -> None:
+    """Refuse arrays of two devices; JAX puts parts of one array on many, and moves them itself."""
+    if len(given) > 1 and not is_jax_array(given[0]):
+        places = {str(device(array)) for array in given if array.ndim > 0}
+        if len(places) > 1:
+            raise ValueError(f"all arrays must be on one device, got {', '.join(sorted(places))}")
 
 
 def _native(array: Array) -> Array:
@@ -127,6 +141,13 @@ def rounded(xp: ModuleType, x: Array, dtype: Any) -> Array:
     return xp.astype(x, dtype)
 
 
+def cast(xp: ModuleType, x: Array, dtype: Any) -> Array:
+    """Bring an argument to the dtype that the arithmetic is done in; too large is infinity."""
+    real = xp.isdtype(x.dtype, "real floating")
+    narrower = real and float(xp.finfo(dtype).max) < float(xp.finfo(x.dtype).max)
+    return rounded(xp, x, dtype) if narrower else xp.astype(x, dtype)
+
+
 def mask_of(xp: ModuleType, where: object, x: Array) -> Array:
     """Check the argument ``where`` and give it the shape of x."""
     _, (_, mask) = as_arrays(x, where)
@@ -141,7 +162,7 @@ def like(xp: ModuleType, value: Array, x: Array, *, name: str, to: str = "x") ->
         return value
     try:
         fits = np.broadcast_shapes(value.shape, x.shape) == tuple(x.shape)
-    except ValueError:
+    except (ValueError, TypeError, RuntimeError):  # unknown lengths (Dask), more than 32 axes
         fits = False
     if not fits:
         raise ValueError(
@@ -155,7 +176,7 @@ def broadcast(xp: ModuleType, x: Array, y: Array, *, names: str) -> tuple[Array,
     """Broadcast two arrays against each other, or say why that cannot be."""
     try:
         np.broadcast_shapes(x.shape, y.shape)
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:  # as in `like`
         raise ValueError(
             f"{names} do not broadcast against each other: they have the shapes "
             f"{tuple(x.shape)} and {tuple(y.shape)}"
@@ -192,7 +213,7 @@ def whole(value: object, name: str) -> int:
     """Check an argument that is one whole number."""
     try:
         return operator.index(value)  # type: ignore[arg-type]
-    except (TypeError, RuntimeError) as error:  # the second is that of PyTorch's device meta
+    except (TypeError, ValueError, RuntimeError) as error:  # the last of PyTorch's device meta
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from error
 
 

@@ -23,6 +23,7 @@ from softmax_notes._arrays import (
     Axis,
     as_arrays,
     axes_last,
+    cast,
     holds,
     like,
     mask_of,
@@ -304,7 +305,7 @@ def fenchel_young_loss(x: Array, y: Array, /, *, rule: str = "softmax", axis: in
     xp, (x, y) = as_arrays(x, y)
     y = like(xp, y, x, name="y")
     xp, x, _, dtype, _ = prepared(x, axis, None)
-    y, _ = axes_last(xp, xp.astype(y, x.dtype), axis)
+    y, _ = axes_last(xp, cast(xp, y, x.dtype), axis)
     p = predict(x)
     maximum = xp.max(x, axis=-1, keepdims=True)
     shift = xp.where(xp.isfinite(maximum), maximum, 0.0)

@@ -24,6 +24,7 @@ from array_api_compat import device
 from softmax_notes._arrays import (
     Array,
     as_arrays,
+    cast,
     flag,
     floating,
     number,
@@ -490,7 +491,7 @@ def _prepare(
     )
     if bias is not None:
         _, (_, added) = as_arrays(query, bias)
-        given = given._replace(bias=xp.astype(_fitted(xp, added, form, groups, "bias"), kind))
+        given = given._replace(bias=cast(xp, _fitted(xp, added, form, groups, "bias"), kind))
     if mask is not None:
         _, (_, seen) = as_arrays(query, mask)
         if not xp.isdtype(seen.dtype, "bool"):
@@ -504,8 +505,8 @@ def _groups(shapes: tuple[tuple[int, ...], ...]) -> int:
     heads = [shape[-3] if len(shape) > 2 else 0 for shape in shapes]
     if not all(heads) or heads[1] != heads[2] or heads[0] % heads[1]:
         raise ValueError(
-            "grouped queries need H heads of queries and a divisor of H of keys and values on "
-            "the third axis from the end, got " + ", ".join(map(str, shapes))
+            "enable_gqa: grouped queries need H heads of queries and a divisor of H of keys and "
+            "values on the third axis from the end, got " + ", ".join(map(str, shapes))
         )
     return heads[1]
 
@@ -600,7 +601,7 @@ def _gradient(given: _Given, gradient: Array, output: Array) -> Array:
         raise ValueError(
             f"output_grad needs the shape {expected} of the output, got {tuple(gradient.shape)}"
         )
-    return given.xp.reshape(given.xp.astype(gradient, output.dtype), output.shape)
+    return given.xp.reshape(cast(given.xp, gradient, output.dtype), output.shape)
 
 
 def _summed(xp: ModuleType, gradient: Array, shape: tuple[int, ...]) -> Array:

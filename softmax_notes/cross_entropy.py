@@ -18,6 +18,7 @@ from array_api_compat import device
 from softmax_notes._arrays import (
     Array,
     as_arrays,
+    cast,
     floating,
     holds,
     normalized_axes,
@@ -216,11 +217,12 @@ def _prepare(
 
 def _checked_weight(xp: ModuleType, weight: Array, logits: Array) -> Array:
     check_one_a_class("weight", weight.shape, logits.shape[-1])
+    weight = cast(xp, weight, logits.dtype)
     valid = (weight >= 0) & (weight < xp.inf)  # NaN is neither
     if holds(~xp.all(valid)):
         wrong = float(weight[~valid][0])
         raise ValueError(f"weight must hold finite numbers from 0 on, got {wrong}")
-    return xp.astype(weight, logits.dtype)
+    return weight
 
 
 def _probabilities(

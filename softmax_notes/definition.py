@@ -26,6 +26,7 @@ from softmax_notes._arrays import (
     as_arrays,
     axes_last,
     broadcast,
+    cast,
     flag,
     mask_of,
     normalized_axes,
@@ -215,7 +216,7 @@ def logsumexp(
         if b is None:
             log_total, sign = xp.log1p(parts.rest), xp.ones_like(parts.rest)
         else:
-            b, _ = axes_last(xp, xp.astype(b, exponents.dtype), axis)
+            b, _ = axes_last(xp, cast(xp, b, exponents.dtype), axis)
             log_total, sign = _weighted_total(xp, parts, exponents, xp.where(mask, b, 0.0))
         # A maximum that is no number decides alone; spelled out, its gradient is 0 and not NaN.
         log_abs = xp.where(xp.isfinite(parts.maximum), parts.shift + log_total, xp.nan)

@@ -23,6 +23,7 @@ from softmax_notes._arrays import (
     accurate_sum,
     as_arrays,
     axes_last,
+    cast,
     floating,
     holds,
     like,
@@ -163,7 +164,7 @@ def maximum_entropy(
         return MaximumEntropy(
             back(xp.astype(x, dtype)), xp.astype(xp.sum(x, axis=-1) + xp.nan, dtype)
         )
-    mean = like(xp, xp.astype(mean, x.dtype), x[..., 0], name="mean", to="x without its axis")
+    mean = like(xp, cast(xp, mean, x.dtype), x[..., 0], name="mean", to="x without its axis")
     mean = mean[..., None]
     included = offered & (x != -xp.inf)
     valid = _checked_range(xp, x, mean, included)

@@ -17,10 +17,9 @@ process. The extra ``fast`` installs what is needed.
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any
 
-from softmax_notes._arrays import Array, Axis
+from softmax_notes._arrays import Array, Axis, whole
 
 try:
     import numba as _numba  # noqa: F401
@@ -331,6 +330,7 @@ def set_num_threads(number: int, /) -> None:
     1
     >>> fast.set_num_threads(before)
     """
-    if operator.index(number) < 1:
+    count = whole(number, "number")
+    if count < 1:
         raise ValueError(f"the number of threads must be at least 1, got {number}")
-    _threads.use(operator.index(number))
+    _threads.use(count)

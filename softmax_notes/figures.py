@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from softmax_notes._arrays import number, whole
 from softmax_notes._extras import needs
 
 with needs("figures"):
     import matplotlib as mpl
     from cycler import cycler
+    from matplotlib.axes import Axes
     from matplotlib.collections import QuadMesh
     from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
     from matplotlib.patches import PathPatch, Polygon, Rectangle
     from matplotlib.path import Path
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 __all__ = [
     "BLACK",
@@ -140,9 +139,9 @@ def to_simplex(p: object, /) -> np.ndarray[Any, Any]:
     array([[1. , 0. ],
            [0.5, 0. ]])
     """
-    points = np.asarray(p, dtype=np.float64)
+    points = _numbers(p, "p")
     if points.ndim == 0 or points.shape[-1] != 3:
-        raise ValueError(f"the last axis must have length 3, got shape {points.shape}")
+        raise ValueError(f"p: its last axis must have length 3, got shape {points.shape}")
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(0.75)]])
     result: np.ndarray[Any, Any] = points @ corners
     return result
@@ -175,7 +174,8 @@ def simplex_axes(ax: Axes, labels: Sequence[str] = ("1", "2", "3")) -> Axes:
     >>> ax = simplex_axes(Figure().add_subplot(), ["chicken", "duck", "goose"])
     >>> points = ax.plot(*to_simplex([[0.2, 0.3, 0.5]]).T, "o")
     """
-    if len(labels) != 3:
+    _check_axes(ax)
+    if len(_sequence(labels, "labels")) != 3:
         raise ValueError(f"three labels are needed, got {list(labels)!r}")
     corners = to_simplex(np.eye(3))
     ax.set_axis_off()
@@ -241,7 +241,11 @@ def heatmap(
     >>> [text.get_text() for text in ax.texts]
     ['0.25', '−0.25', '−0.25', '0.25']
     """
-    cells = np.asarray(matrix, dtype=np.float64)
+    _check_axes(ax)
+    cells = _numbers(matrix, "matrix")
+    fontsize = None if fontsize is None else number(fontsize, "fontsize")
+    if not isinstance(values, str | None):
+        raise TypeError(f"values must be a format of numbers, got {type(values).__name__}")
     if cells.ndim != 2:
         raise ValueError(f"a matrix has two axes, got shape {cells.shape}")
     colors, norm = _colors_for(cells, limit)
@@ -252,7 +256,8 @@ def heatmap(
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     for axis, labels, size in ((ax.yaxis, rows, len(cells)), (ax.xaxis, columns, cells.shape[1])):
-        texts = [""] * size if labels is None else [str(label) for label in labels]
+        name = "rows" if axis is ax.yaxis else "columns"
+        texts = [""] * size if labels is None else list(map(str, _sequence(labels, name)))
         if len(texts) != size:
             raise ValueError(f"{size} labels are needed, got {len(texts)}: {texts}")
         axis.set_ticks(np.arange(size) + 0.5, texts)
@@ -313,9 +318,14 @@ def pictures(
     >>> from softmax_notes.figures import pictures
     >>> ax = pictures(Figure().add_subplot(), np.eye(3)[None], columns=1, titles=["diagonal"])
     """
-    stack = np.asarray(images, dtype=np.float64)
-    if stack.ndim != 3:
+    _check_axes(ax)
+    stack = _numbers(images, "images")
+    if stack.ndim != 3 or 0 in stack.shape:
         raise ValueError(f"images must have shape (N, height, width), got {stack.shape}")
+    for name, count in (("columns", columns), ("levels", levels)):
+        if whole(count, name) < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+    titles = None if titles is None else list(map(str, _sequence(titles, "titles")))
     if titles is not None and len(titles) != len(stack):
         raise ValueError(f"{len(stack)} titles are needed, got {len(titles)}")
     count, height, width = stack.shape
@@ -344,9 +354,33 @@ def pictures(
     return ax
 
 
+def _check_axes(ax: object) -> None:
+    if not isinstance(ax, Axes):
+        raise TypeError(f"ax must be Matplotlib's Axes, got {type(ax).__name__}")
+
+
+def _numbers(values: object, name: str) -> np.ndarray[Any, Any]:
+    try:
+        found = np.asarray(values)
+        real = found.dtype.kind in "biuf"
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must hold real numbers: {error}") from error
+    if not real or isinstance(values, np.ma.MaskedArray | np.matrix):
+        raise TypeError(f"{name} must hold real numbers, got {type(values).__name__}")
+    return found.astype(np.float64)
+
+
+def _sequence(values: Sequence[Any], name: str) -> Sequence[Any]:
+    if not hasattr(values, "__len__") or getattr(values, "ndim", 1) != 1:
+        raise TypeError(f"{name} must be a sequence, got {type(values).__name__}")
+    return values
+
+
 def _colors_for(
     values: np.ndarray[Any, Any], limit: float | None, ink: bool = False
 ) -> tuple[Colormap, Normalize]:
+    if limit is not None and not 0 <= number(limit, "limit") < np.inf:
+        raise ValueError(f"limit must be a finite number from 0 on, got {limit}")
     finite = values[np.isfinite(values)]
     limit = limit or float(np.max(np.abs(finite), initial=0.0)) or 1.0
     if finite.size and finite.min() < 0:

@@ -26,6 +26,7 @@ from softmax_notes._arrays import (
     accurate_sum,
     as_arrays,
     axes_last,
+    cast,
     floating,
     like,
     rounded,
@@ -174,7 +175,7 @@ def _product(p: Array, v: Array, axis: Axis, *, name: str) -> Array:
     v = like(xp, v, p, name=name, to="p")
     dtype = p.dtype
     p, back = axes_last(xp, working(xp, p), axis)
-    v, _ = axes_last(xp, xp.astype(v, p.dtype), axis)
+    v, _ = axes_last(xp, cast(xp, v, p.dtype), axis)
     w = v - xp.sum(p * v, axis=-1, keepdims=True)
     return back(rounded(xp, p * (w - accurate_sum(xp, p * w)), dtype))
 

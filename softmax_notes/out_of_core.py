@@ -402,6 +402,7 @@ def _factors(x: Array, weight: Array | None) -> Array:
     weight = _as_dask(weight, "weight")
     check_one_a_class("weight", weight.shape, n)
     weight = weight.rechunk(x.chunks[-1:])
-    largest = float(np.finfo(np.float64).max)
+    kinds = [kind for kind in (x.dtype, weight.dtype) if kind.kind == "f"]
+    largest = min(float(np.finfo(kind).max) for kind in kinds)
     weight = _within(weight, 0, largest, None, "weight must hold finite numbers from 0 on")
     return weight.astype(x.dtype)

@@ -320,7 +320,7 @@ class Accumulator:
 
     def __init__(self, n: int) -> None:
         if (n := whole(n, "n")) < 1:
-            raise ValueError(f"at least one sum is needed, got {n}")
+            raise ValueError(f"at least one sum is needed, got {n} for n")
         self._sums = [0.0] * n
 
     def add(self, *values: float) -> None:
@@ -333,7 +333,11 @@ class Accumulator:
         """
         if len(values) != len(self._sums):
             raise ValueError(f"{len(self._sums)} values are needed, got {len(values)}")
-        self._sums = [s + float(value) for s, value in zip(self._sums, values, strict=True)]
+        try:
+            numbers = [float(value) for value in values]
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"values must be numbers: {error}") from error
+        self._sums = [s + value for s, value in zip(self._sums, numbers, strict=True)]
 
     def reset(self) -> None:
         """Set all sums to 0."""

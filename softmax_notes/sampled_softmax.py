@@ -24,9 +24,11 @@ from array_api_compat import device
 from softmax_notes._arrays import (
     Array,
     as_arrays,
+    cast,
     flag,
     floating,
     holds,
+    number,
     rounded,
     whole,
     widened,
@@ -74,9 +76,12 @@ class Proposal:
     """
 
     def __init__(self, weights: object) -> None:
-        w = np.asarray(weights, dtype=np.float64)
+        w = _numbers(weights, "weights")
         if w.ndim != 1 or not len(w) or not np.all((w > 0) & (w < np.inf)):
-            raise ValueError("weights must be a row of finite, positive numbers, one at least")
+            raise ValueError(
+                "weights, or counts to a power, must be a row of finite, positive numbers, one at "
+                f"least, got {weights!r:.80}"
+            )
         w = w / w.max()
         self.q = w / w.sum()
         self.log_q = np.log(self.q)
@@ -98,12 +103,26 @@ class Proposal:
     @classmethod
     def unigram(cls, counts: object, power: float = 1.0) -> Proposal:
         """Draw each class in proportion to its count, to some power (word2vec takes 3/4)."""
-        return cls(np.asarray(counts, dtype=np.float64) ** power)
+        power = number(power, "power")
+        with np.errstate(all="ignore"):  # what is past the largest number is refused
+            return cls(_numbers(counts, "counts") ** power)
 
     def sample(self, size: int | tuple[int, ...], rng: np.random.Generator) -> Any:
         """Draw classes, with replacement: an ndarray of int64 of that shape."""
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+        lengths = [whole(n, "size") for n in (size if isinstance(size, tuple) else (size,))]
+        if min(lengths, default=0) < 0:
+            raise ValueError(f"size must be a length, or lengths, from 0 on, got {size}")
         at = rng.random(size) * self._cumulative[-1]
         return np.minimum(np.searchsorted(self._cumulative, at, side="right"), len(self.q) - 1)
+
+
+def _numbers(values: object, name: str) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be a row of numbers: {error}") from error
 
 
 def _classes(n: int) -> int:
@@ -344,7 +363,7 @@ def _checked(
     dtype, X, W = X.dtype, working(xp, X), working(xp, W)
     index = xp.arange(1, device=device(X)).dtype
     target, samples = xp.astype(target, index), xp.astype(samples, index)
-    log_q, *rest = (xp.astype(v, X.dtype) for v in (log_q, *rest))
+    log_q, *rest = (cast(xp, v, X.dtype) for v in (log_q, *rest))
     return _Given(xp, X, W, target, samples, log_q, rest[0] if rest else None, dtype)
 
 

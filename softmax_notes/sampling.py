@@ -249,8 +249,10 @@ def inverse_cdf(
     array([0, 0, 1, 2, 2])
     """
     xp, (x, u) = as_arrays(logits, u)
+    (axis,) = normalized_axes(xp, x, (axis,))
     _, x, _, _, _ = prepared(xp.moveaxis(floating(xp, x), axis, -1), -1, _moved(xp, where, x, axis))
     x, u = _some(x), _uniform(xp, u)
+    broadcast(xp, x[..., 0], u, names="the slices of logits and u")
     total = xp.cumulative_sum(softmax(_centered(xp, x, _checked(temperature))), axis=-1)
     below = xp.count_nonzero(total <= u[..., None] * total[..., -1:], axis=-1)
     last = xp.count_nonzero(total < total[..., -1:], axis=-1)

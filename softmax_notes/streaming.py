@@ -30,6 +30,7 @@ from array_api_compat import array_namespace, device
 from softmax_notes._arrays import (
     Array,
     as_arrays,
+    cast,
     floating,
     like,
     rounded,
@@ -124,10 +125,12 @@ def identity(shape: tuple[int, ...], /, *, like: Array, width: int | None = None
     array([-inf, -inf])
     """
     xp, (like,) = as_arrays(like)
-    if not isinstance(shape, tuple) or min((whole(size, "shape") for size in shape), default=0) < 0:
-        raise TypeError(f"shape must be a tuple of lengths from 0 on, got {shape!r:.80}")
-    if width is not None and whole(width, "width") < 0:
-        raise ValueError(f"width must be at least 0, got {width}")
+    if not isinstance(shape, tuple):
+        raise TypeError(f"shape must be a tuple of lengths, got {type(shape).__name__}")
+    shape = tuple(whole(size, "a length in shape") for size in shape)
+    width = None if width is None else whole(width, "width")
+    if min((*shape, width or 0)) < 0:
+        raise ValueError(f"shape and width must be from 0 on, got {shape} and {width}")
     kind = {"dtype": working(xp, floating(xp, like)).dtype, "device": device(like)}
     maximum, rest = xp.full(shape, -xp.inf, **kind), xp.full(shape, -1.0, **kind)
     return State(maximum, rest, None if width is None else xp.zeros((*shape, width), **kind))
@@ -171,7 +174,9 @@ def summarize(x: Array, values: Array | None = None, /) -> State:
     xp, (x, *given) = as_arrays(x, *([] if values is None else [values]))
     x = working(xp, floating(xp, x))
     if x.ndim == 0:
-        raise ValueError("scores need an axis to be summed over, got a single number")
+        raise ValueError(
+            "scores need an axis to be summed over: x, or one of the chunks, is a single number"
+        )
     for v in given:
         if v.ndim < 2 or v.shape[-2] != x.shape[-1]:
             raise ValueError(
@@ -184,7 +189,7 @@ def summarize(x: Array, values: Array | None = None, /) -> State:
     maximum, rest = parts.maximum[..., 0], parts.rest[..., 0]
     weighted = None
     if given:
-        weighted = xp.matmul(parts.terms, xp.astype(floating(xp, given[0]), x.dtype))
+        weighted = xp.matmul(parts.terms, cast(xp, given[0], x.dtype))
     return _state(xp, maximum, rest, weighted)
 
 
@@ -221,7 +226,7 @@ def merge(a: State, b: State, /) -> State:
     a, b = _checked(a, "a"), _checked(b, "b")
     if (a.weighted is None) != (b.weighted is None):
         raise ValueError("one of two states carries values and the other none")
-    xp = array_namespace(a.maximum, b.maximum)
+    xp, _ = as_arrays(a.maximum, b.maximum)
     # One of the two and not xp.maximum, whose derivative at a tie is half of each: then one
     # factor is 1 with all its derivatives, which their product below relies on.
     first = (a.maximum >= b.maximum) | xp.isnan(a.maximum)
@@ -543,7 +548,7 @@ def summarize_loss(x: Array, amount: Array, /) -> Loss:
     """
     xp, (x, amount) = as_arrays(x, amount)
     _, x, _ = widened(x)
-    amount = like(xp, xp.astype(amount, x.dtype), x, name="amount")
+    amount = like(xp, cast(xp, amount, x.dtype), x, name="amount")
     state = summarize(x)
     distance = _gap(xp, x, state.maximum[..., None])
     # A class without target adds 0, also one of probability 0: not 0 · inf.
@@ -668,7 +673,7 @@ def _seen_by(xp: ModuleType, x: Array, state: State) -> tuple[Array, Array]:
     _, (x, maximum) = as_arrays(x, maximum)
     try:
         np.broadcast_shapes(x.shape, maximum.shape)
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(
             f"x of shape {tuple(x.shape)} is no chunk of what a state of shape "
             f"{tuple(state.maximum.shape)} has seen"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from softmax_notes._arrays import as_arrays, normalized_axes
+from softmax_notes._arrays import as_arrays, flag, normalized_axes
 from softmax_notes._fast import kernels
 from softmax_notes._fast.kernels import BLOCK, CHUNK, LOGSUMEXP, LONG, PANEL, SOFTMAX
 from softmax_notes._fast.threads import ALONE, run
@@ -103,7 +103,7 @@ def target_of(given: Source, out: Any, shape: tuple[int, ...]) -> Any:
 
 def elementwise(x: Any, axis: Any, out: Any, kind: int) -> Any:
     """Do softmax or log_softmax; a matrix along its last axis goes the shortest way."""
-    if (axis == -1 or axis == 1) and matrix(x):
+    if type(axis) is int and (axis == -1 or axis == 1) and matrix(x):
         if out is None:
             out = np.empty_like(x)
         elif out is not x and not fits(x, out):
@@ -244,7 +244,8 @@ def summed(a: Any) -> Any:
 
 def reduced(x: Any, axis: Any, keepdims: bool, out: Any) -> Any:
     """Do logsumexp."""
-    if (axis == -1 or axis == 1) and not keepdims and matrix(x):
+    keepdims = flag(keepdims, "keepdims")
+    if type(axis) is int and (axis == -1 or axis == 1) and not keepdims and matrix(x):
         b = np.empty((len(x), 1), x.dtype)
         whole_rows(x, b, LOGSUMEXP)
         b = b[:, 0]

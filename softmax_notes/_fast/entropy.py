@@ -22,8 +22,8 @@ from softmax_notes._fast.calls import (
 )
 from softmax_notes._fast.kernels import BLOCK, CHUNK, LONG, SOFTMAX
 from softmax_notes._fast.threads import ALONE, run
+from softmax_notes._losses import check_ignored, check_options
 
-_REDUCTIONS = ("mean", "sum", "none")
 _INT64 = np.dtype("int64")
 _NOTHING = {kind: np.empty((0, 0), kind) for kind in "fd"}
 _NO_WEIGHT = {kind: np.empty(0, kind) for kind in "fd"}
@@ -44,10 +44,8 @@ def evaluate(logits: Any, target: Any, options: Options, want: bool, out: Any = 
     """Give the loss and, if wanted, the gradient; else None in its place."""
     if _plain_matrix(logits, target, options, out):
         return _quick(logits, target, options, want, out)
-    if options.reduction not in _REDUCTIONS:
-        raise ValueError(f"reduction must be one of {_REDUCTIONS}, got {options.reduction!r}")
-    if not 0 <= options.label_smoothing <= 1:
-        raise ValueError(f"label_smoothing must be from 0 to 1, got {options.label_smoothing!r}")
+    check_options(options.label_smoothing, options.reduction)
+    check_ignored(options.ignore_index, soft=False)
     given = source(logits)
     rows, shape, axis = _rows(given.array, options.axis)
     y, target = _targets(given, target, rows, shape, axis, options.ignore_index)
@@ -101,9 +99,13 @@ def evaluate(logits: Any, target: Any, options: Options, want: bool, out: Any = 
 def _plain_matrix(logits: Any, target: Any, options: Options, out: Any) -> bool:
     """Tell whether the kernel can take all arguments as they are: the shortest way."""
     return (
-        (options.axis == -1 or options.axis == 1)
+        type(options.axis) is int
+        and (options.axis == -1 or options.axis == 1)
         and options.weight is None
+        and type(options.label_smoothing) is float
         and not options.label_smoothing
+        and (options.ignore_index is None or type(options.ignore_index) is int)
+        and type(options.reduction) is str
         and (options.reduction == "mean" or options.reduction == "sum")
         and matrix(logits)
         and logits.shape[1] <= LONG
@@ -141,7 +143,7 @@ def _single(given: Source, value: float) -> Any:
 
 def _rows(a: Any, axis: int) -> tuple[Any, tuple[int, ...], int]:
     """Bring the classes last and merge the other axes; give their shape too."""
-    if a.ndim == 2 and (axis == -1 or axis == 1) and a.flags.c_contiguous:
+    if a.ndim == 2 and type(axis) is int and (axis == -1 or axis == 1) and a.flags.c_contiguous:
         return a, a.shape[:1], 1
     (axis,) = normalized_axes(np, a, (axis,))
     a = np.moveaxis(a, axis, -1)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from softmax_notes._fast.entropy import Options, evaluate
+from softmax_notes._losses import check_ignored, check_options
 
 
 class CrossEntropyLoss(torch.nn.Module):
@@ -61,10 +62,9 @@ class CrossEntropyLoss(torch.nn.Module):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        if reduction not in ("mean", "sum", "none"):
-            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing!r}")
+        check_options(label_smoothing, reduction)
+        check_ignored(ignore_index, soft=False)
+        _check_tensors(weight=weight)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction = reduction
@@ -86,6 +86,7 @@ class CrossEntropyLoss(torch.nn.Module):
         tensor
             A single number, or for "none" one for each target.
         """
+        _check_tensors(logits=logits, target=target)
         for name, value in (("target", target), ("weight", self.weight)):
             if value is not None and value.requires_grad:
                 raise TypeError(f"there is no gradient by the {name}; pass {name}.detach()")
@@ -98,6 +99,12 @@ class CrossEntropyLoss(torch.nn.Module):
             f"reduction={self.reduction!r}, ignore_index={self.ignore_index}, "
             f"label_smoothing={self.label_smoothing}"
         )
+
+
+def _check_tensors(**given: Any) -> None:
+    for name, value in given.items():
+        if not isinstance(value, torch.Tensor) and (name != "weight" or value is not None):
+            raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
 
 
 class _Fused(torch.autograd.Function):

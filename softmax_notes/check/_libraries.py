@@ -115,7 +115,7 @@ _MAKERS = {
 
 def library_named(name: str) -> Library:
     """Load a library, or say which ones there are."""
-    if name not in _MAKERS:
+    if not isinstance(name, str) or name not in _MAKERS:
         raise ValueError(f"library must be one of {', '.join(_MAKERS)}, got {name!r}")
     try:
         return _MAKERS[name]()

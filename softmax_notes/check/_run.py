@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as seeded
 from hypothesis.errors import Flaky, FlakyFailure, Unsatisfiable
 
+from softmax_notes._arrays import whole
 from softmax_notes.check._diagnosis import diagnosed
 from softmax_notes.check._limit import overdue
 from softmax_notes.check._registry import Law, laws_of
@@ -34,11 +35,12 @@ def run(
 ) -> Report:
     """Try every law that a level asks of a kind; nothing that the function does is an error."""
     f = subject(function, kind, library, level, timeout)
-    if ndim is not None and (ndim < 1 or isinstance(ndim, bool)):
+    if ndim is not None and (whole(ndim, "ndim") < 1 or isinstance(ndim, bool)):
         raise ValueError(f"ndim must be a whole number from 1 on, got {ndim!r}")
-    if max_examples is not None and max_examples < 1:
+    if max_examples is not None and whole(max_examples, "max_examples") < 1:
         raise ValueError(f"max_examples must be a whole number from 1 on, got {max_examples!r}")
     # Patience with a busy machine: what a report says should not depend on it.
+    seed = None if seed is None else whole(seed, "seed")
     end = overdue(BUDGET[level], patience=20)
     outcomes = []
     for law in laws_of(kind, level):

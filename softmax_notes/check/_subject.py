@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from softmax_notes._arrays import number
 from softmax_notes.check import _exact
 from softmax_notes.check._libraries import Library, library_named
 from softmax_notes.check._limit import TooLong, limited
@@ -310,15 +312,15 @@ def subject(
     """Check the arguments of a check and make the subject of it."""
     if not callable(function):
         raise TypeError(f"a function is needed, got {type(function).__name__}; pass it uncalled")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    if level not in LEVELS:
+    if not isinstance(level, str) or level not in LEVELS:
         raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
     found = library if isinstance(library, Library) else library_named(library)
     if timeout is None:
         # PyTorch imports at a first call, and JAX compiles.
         timeout = {"numpy": 2.0, "jax": 20.0}.get(found.name, 5.0)
-    if not timeout > 0:
+    if not 0 < number(timeout, "timeout") < math.inf:
         raise ValueError(f"timeout must be a number of seconds above 0, got {timeout!r}")
     return Subject(function, kind, found, level, timeout)
 
