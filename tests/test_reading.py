@@ -185,7 +185,25 @@ def test_a_finger_follows_a_reference_and_sees_no_preview(browser, address):
     context.close()
 
 
-# --- contents on a phone
+# --- on a phone
+
+
+def test_a_finger_on_the_title_of_a_solution_opens_it(browser, address):
+    context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
+    tab = context.new_page()
+    errors = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(address + "book/cross_entropy.html")
+    solution = tab.locator(".solution.dropdown").first
+    box = solution.locator(".solution-content, section").first
+    assert box.is_hidden()
+    solution.locator(".admonition-title").tap()  # on its words, not on the arrow
+    box.wait_for(state="visible")
+    assert "#" not in tab.url
+    assert errors == []
+    solution.locator(".toggle-button").tap()
+    box.wait_for(state="hidden")
+    context.close()
 
 
 def test_the_contents_of_a_page_make_way_when_a_section_is_chosen(browser, address):

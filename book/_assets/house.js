@@ -18,6 +18,17 @@ document.addEventListener("click", (event) => {
   event.target.closest("dialog a[href^='#']")?.closest("dialog").close();
 });
 
+// A tap anywhere on the title of a solution opens it. The exercise that the title names stands
+// right above: a link there would lead the finger away, and stops the theme's script.
+for (const title of document.querySelectorAll(".solution.dropdown > .admonition-title")) {
+  for (const link of title.querySelectorAll("a")) link.replaceWith(...link.childNodes);
+  title.addEventListener("click", (event) => {
+    if (event.target === title || event.target.closest(".toggle-button")) return;
+    event.stopImmediatePropagation();
+    title.click();
+  }, true);
+}
+
 // Roles and labels that the generators write and that say less than the page itself does.
 document.querySelectorAll("article summary[aria-label]").forEach((e) => e.removeAttribute("aria-label"));
 document.querySelectorAll(".citation-list, .citation").forEach((e) => e.removeAttribute("role"));
