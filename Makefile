@@ -64,7 +64,7 @@ test-oldest: test-versions-lowest-direct  ## test on the lowest versions that py
 test-newest: test-versions-highest  ## test on the newest versions there are
 test-versions-%: $(VENV)/.ready
 	@mkdir -p _build
-	$(BIN)/uv pip compile --quiet --resolution $* --all-extras --python $(PYTHON) --no-annotate \
+	$(BIN)/uv pip compile --quiet --resolution $* --prerelease disallow --all-extras --python $(PYTHON) --no-annotate \
 		--no-header -o _build/$*.txt pyproject.toml
 	$(PYTHON) -m venv --clear _build/$*
 	_build/$*/bin/python -m pip install --quiet --disable-pip-version-check -r _build/$*.txt
@@ -113,7 +113,7 @@ audit: $(VENV)/.ready  ## ask what is known against the pinned versions, and sto
 lab: $(VENV)/.ready  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab book
 
-COMPILE := uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+COMPILE := uv pip compile --quiet --upgrade --prerelease disallow --universal --generate-hashes --python-version 3.11 \
 	--no-annotate --custom-compile-command "make requirements"
 
 requirements: $(VENV)/.ready  ## pin every version again, from pyproject.toml
