@@ -331,6 +331,13 @@ X, W, TARGET = torch.zeros(2, 3), torch.zeros(4, 3), torch.tensor([0, 1])
         ((X, W.double(), TARGET), {}, TypeError, "one real floating dtype.*float32, torch.float64"),
         ((X.long(), W.long(), TARGET), {}, TypeError, "one real floating dtype"),
         ((X, W, torch.zeros(2, 4)), {}, TypeError, "class indices.*cross_entropy"),
+        ((X, W, torch.zeros(2, dtype=torch.bool)), {}, TypeError, "class indices, got .*bool"),
+        (
+            (X, W, torch.zeros(2, dtype=torch.complex64)),
+            {},
+            TypeError,
+            "class indices, got .*complex",
+        ),
         ((X, W, TARGET[:1]), {}, ValueError, r"shapes.*\(2, 3\), \(4, 3\) and \(1,\)"),
         ((X, W.T, TARGET), {}, ValueError, r"shapes.*\(2, 3\), \(3, 4\) and \(2,\)"),
         ((X, W, TARGET), {"bias": torch.zeros(3)}, ValueError, r"bias must.*4 classes.*\(3,\)"),

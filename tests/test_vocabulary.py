@@ -415,6 +415,9 @@ def test_every_library_gives_the_same_losses(library):
     z = X @ W.T + bias
     weights = np.exp(z[:, samples]) * 5 / 3 * (samples != target[:, None])
     own = z[np.arange(3), target]
+    found = to_numpy(sampled_logits(*given_arrays, bias=library(bias), remove_hits=False))
+    np.testing.assert_allclose(found[:, 0], own, rtol=1e-13)
+    np.testing.assert_allclose(found[:, 1:], z[:, samples] + np.log(5 / 3), rtol=1e-13)
     found = sampled_softmax_loss(*given_arrays, bias=library(bias))
     assert same_kind(found, given_arrays[0])
     expected = np.log(np.exp(own) + weights.sum(axis=1)) - own
@@ -509,7 +512,9 @@ def test_a_single_word_has_probability_1_and_an_empty_path():
 
 def test_ties_are_decided_by_position_so_that_a_tree_is_the_same_everywhere():
     assert huffman_tree([1, 1, 1, 1]).codes == ("11", "10", "01", "00")
-    assert huffman_tree([2, 1, 1]).codes == ("1", "01", "00")
+    tree = huffman_tree([2, 1, 1])
+    assert tree.codes == ("1", "01", "00")
+    assert (tree.paths.dtype, tree.turns.dtype) == (np.int64, np.int8)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
