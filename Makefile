@@ -103,7 +103,7 @@ benchmarks: $(VENV)/.ready  ## make the other stored measurements again (an hour
 
 package: $(VENV)/.ready  ## build the sdist and the wheel, and try them with NumPy alone
 	rm -rf _build/dist
-	$(BIN)/python -m build --outdir _build/dist .
+	$(BIN)/python -m build --no-isolation --outdir _build/dist .
 	$(BIN)/twine check --strict _build/dist/*
 	$(BIN)/python -m pytest tests/package.py
 
