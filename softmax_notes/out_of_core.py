@@ -399,10 +399,10 @@ def _factors(x: Array, weight: Array | None) -> Array:
     n = x.shape[-1]
     if weight is None:
         return da.ones(n, chunks=x.chunks[-1:], dtype=x.dtype)
-    weight = _as_dask(weight, "weight")
-    check_one_a_class("weight", weight.shape, n)
-    weight = weight.rechunk(x.chunks[-1:])
-    kinds = [kind for kind in (x.dtype, weight.dtype) if kind.kind == "f"]
+    factors = _as_dask(weight, "weight")
+    check_one_a_class("weight", factors.shape, n)
+    factors = factors.rechunk(x.chunks[-1:])
+    kinds = [kind for kind in (x.dtype, factors.dtype) if kind.kind == "f"]
     largest = min(float(np.finfo(kind).max) for kind in kinds)
-    weight = _within(weight, 0, largest, None, "weight must hold finite numbers from 0 on")
-    return weight.astype(x.dtype)
+    factors = _within(factors, 0, largest, None, "weight must hold finite numbers from 0 on")
+    return factors.astype(x.dtype)
