@@ -36,3 +36,9 @@ def library(request):
 def quick_library(request):
     """Give the libraries that start at once: laws with many examples are tried on these."""
     return LIBRARIES[request.param]
+
+
+@pytest.fixture(params=["numpy", "torch", "dask", "strict"])
+def edge_library(request):
+    """Give all but JAX, which compiles every operation for every shape, half a second each."""
+    return LIBRARIES[request.param]

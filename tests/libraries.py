@@ -8,6 +8,7 @@ import array_api_strict
 import dask.array
 import jax
 import numpy as np
+import pytest
 import torch
 from array_api_compat import array_namespace
 
@@ -40,6 +41,17 @@ LIBRARIES = {
         "strict": lambda a: array_api_strict.asarray(a, device=ELSEWHERE),
     }.items()
 }
+
+
+def floats(*names: str) -> list[Any]:
+    """Give pairs of a library and a floating-point dtype that it has."""
+    dtypes = ("float16", "float32", "float64")
+    return [
+        pytest.param(LIBRARIES[name], dtype, id=f"{name}-{dtype}")
+        for name in names
+        for dtype in dtypes
+        if (name, dtype) != ("strict", "float16")  # the standard has no such dtype
+    ]
 
 
 def judged(function: Any, library: Library | str = "numpy") -> Any:

@@ -28,12 +28,6 @@ FORMS = [attention, tiled_attention]
 forms = pytest.mark.parametrize("form", FORMS, ids=["whole", "tiled"])
 
 
-@pytest.fixture(params=["numpy", "torch", "dask", "strict"])
-def edge_library(request):
-    """All but JAX, which compiles each of these small shapes for half a second."""
-    return LIBRARIES[request.param]
-
-
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,7 +23,7 @@ import softmax_notes as notes
 from benchmarks.libraries import jax_loss, torch_gradient, torch_vjp
 from softmax_notes import _cli, check
 from softmax_notes.check import _exact
-from softmax_notes.check._limit import TooLong, limited
+from softmax_notes.check._limit import TooLong, limited, overdue
 from softmax_notes.check._registry import LAWS, laws_of
 from tests.faulty import FAULTS, naive, right
 
@@ -230,6 +231,18 @@ def test_an_endless_loop_ends_in_the_main_thread_and_in_any_other(loop):
     thread.start()
     thread.join(20)
     assert caught == [True]
+
+
+def test_a_call_that_only_waits_is_given_more_time_than_one_that_computes():
+    start, over = time.process_time(), overdue(0.05, patience=1000)
+    time.sleep(0.1)  # as where others keep the machine busy
+    assert not over()
+    while time.process_time() < start + 0.06:
+        pass
+    assert over()
+    patient = overdue(0.02, patience=2)
+    time.sleep(0.05)
+    assert patient()
 
 
 def test_the_limit_hands_results_and_errors_through():

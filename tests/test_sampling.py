@@ -29,18 +29,12 @@ from softmax_notes.sampling import (
     top_k_mask,
 )
 from softmax_notes.symbolic import sampling as proofs
-from tests.libraries import LIBRARIES, same_kind, to_numpy
+from tests.libraries import same_kind, to_numpy
 
 ALARM = 1e-6
 INF, NAN = np.inf, np.nan
 SCORES = [2.0, 1.0, 0.0, -1.0, 0.5]
 eighths = st.integers(-80, 80).map(lambda k: k / 8)
-
-
-@pytest.fixture(params=["numpy", "torch", "dask", "strict"])
-def edge_library(request):
-    """All but JAX, which compiles each of these small shapes for half a second."""
-    return LIBRARIES[request.param]
 
 
 def uniforms(shape, seed=0):

@@ -40,7 +40,7 @@ from softmax_notes.streaming import (
 )
 from softmax_notes.symbolic import streaming as proofs
 from tests.exact import exact, ulp_error
-from tests.libraries import LIBRARIES, to_numpy
+from tests.libraries import to_numpy
 
 F = torch.nn.functional
 INF, NAN = np.inf, np.nan
@@ -64,14 +64,6 @@ def assert_same(a, b):
     """Compare states bit for bit; NaN is the same as NaN."""
     for left, right in zip(a, b, strict=True):
         np.testing.assert_array_equal(to_numpy(left), to_numpy(right))
-
-
-# JAX compiles every operation for every shape: it has a test of its own.
-eager = pytest.mark.parametrize(
-    "library",
-    [LIBRARIES[name] for name in ("numpy", "torch", "dask", "strict")],
-    ids=lambda library: library.name,
-)
 
 
 def merge_in_pairs(states):
@@ -220,19 +212,18 @@ def test_a_logsumexp_next_to_0_keeps_its_digits():
         assert float(log_total(state)) == pytest.approx(1.5229979628736488102e-8, rel=2e-7)
 
 
-@eager
-def test_every_library_gives_the_values_of_pytorch(library):
+def test_every_library_gives_the_values_of_pytorch(edge_library):
     x = np.random.default_rng(1).normal(size=(2, 6)).astype("float32")
     values = np.random.default_rng(2).normal(size=(6, 3)).astype("float32")
-    state = summarize(library(x[:, :2]), library(values[:2]))
-    state = update(state, library(x[:, 2:]), library(values[2:]))
+    state = summarize(edge_library(x[:, :2]), edge_library(values[:2]))
+    state = update(state, edge_library(x[:, 2:]), edge_library(values[2:]))
     t = torch.tensor(x)
     np.testing.assert_allclose(to_numpy(log_total(state)), torch.logsumexp(t, -1), rtol=1e-6)
     np.testing.assert_allclose(
         to_numpy(mean(state)), torch.softmax(t, -1) @ torch.tensor(values), rtol=1e-5, atol=1e-6
     )
     np.testing.assert_allclose(
-        to_numpy(softmax_of(library(x), state)), torch.softmax(t, -1), rtol=1e-6
+        to_numpy(softmax_of(edge_library(x), state)), torch.softmax(t, -1), rtol=1e-6
     )
 
 
@@ -476,8 +467,7 @@ def test_the_stored_bytes_are_constant_in_the_classes_and_near_the_formula():
 # --- edges
 
 
-@eager
-def test_infinities_nan_and_empty_chunks_are_as_in_one_piece(library):
+def test_infinities_nan_and_empty_chunks_are_as_in_one_piece(edge_library):
     cases = [
         # scores, logsumexp, softmax, loss with the second as the target
         ([NAN, 0], NAN, [NAN, NAN], NAN),
@@ -492,9 +482,9 @@ def test_infinities_nan_and_empty_chunks_are_as_in_one_piece(library):
         ([1.7e308, -1.7e308], 1.7e308, [1, 0], INF),
     ]
     x, totals, p, values = (np.array(column, dtype=float) for column in zip(*cases, strict=True))
-    scores, nothing = library(x), library(np.zeros((len(x), 0)))
+    scores, nothing = edge_library(x), edge_library(np.zeros((len(x), 0)))
     for order in ([0, 1], [1, 0]):
-        a, b = (library(x[:, [k]]) for k in order)
+        a, b = (edge_library(x[:, [k]]) for k in order)
         state = update(update(summarize(a), nothing), b)
         assert_same([log_total(state)], [totals])
         np.testing.assert_array_equal(to_numpy(softmax_of(scores, state)), p)
@@ -503,8 +493,8 @@ def test_infinities_nan_and_empty_chunks_are_as_in_one_piece(library):
         assert np.all(log_p[p == 0] <= -6e38)
     amount = np.zeros_like(x)
     amount[:, 1] = 1
-    parts = [summarize_loss(library(x[:, [k]]), library(amount[:, [k]])) for k in (0, 1)]
-    for seen in (merge_losses(*parts), summarize_loss(scores, library(amount))):
+    parts = [summarize_loss(edge_library(x[:, [k]]), edge_library(amount[:, [k]])) for k in (0, 1)]
+    for seen in (merge_losses(*parts), summarize_loss(scores, edge_library(amount))):
         np.testing.assert_allclose(to_numpy(loss(seen)), values)
 
 
