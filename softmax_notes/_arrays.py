@@ -260,9 +260,18 @@ def normalized_axes(xp: ModuleType, x: Array, axis: Axis) -> tuple[int, ...]:
     return positive
 
 
+def known(x: Array) -> Array:
+    """Refuse a Dask array whose shape is not known, as after a selection."""
+    if is_dask_array(x) and any(math.isnan(size) for size in x.shape):
+        raise ValueError(
+            f"the shape of x must be known, got {tuple(x.shape)}; call x.compute_chunk_sizes()"
+        )
+    return x
+
+
 def axes_last(xp: ModuleType, x: Array, axis: Axis) -> tuple[Array, Callable[[Array], Array]]:
     """Merge the axes into one, the last, and return the way back for results of that shape."""
-    axes = normalized_axes(xp, x, axis)
+    axes = normalized_axes(xp, known(x), axis)
     kept = tuple(i for i in range(x.ndim) if i not in axes)
     order = kept + axes
     shape = tuple(x.shape[i] for i in order)

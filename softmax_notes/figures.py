@@ -259,7 +259,7 @@ def heatmap(
         name = "rows" if axis is ax.yaxis else "columns"
         texts = [""] * size if labels is None else list(map(str, _sequence(labels, name)))
         if len(texts) != size:
-            raise ValueError(f"{size} labels are needed, got {len(texts)}: {texts}")
+            raise ValueError(f"{name}: {size} labels are needed, got {len(texts)}: {texts}")
         axis.set_ticks(np.arange(size) + 0.5, texts)
     if values is None:
         return mesh

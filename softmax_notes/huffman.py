@@ -84,7 +84,10 @@ def huffman_tree(counts: object, /) -> HuffmanTree:
     >>> huffman_tree([4, 3, 2, 1]).codes
     ('1', '01', '000', '001')
     """
-    weights = np.asarray(counts)
+    try:
+        weights = np.asarray(counts)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged, or PyTorch's bfloat16
+        raise TypeError(f"counts must be a row of numbers: {error}") from error
     if weights.ndim != 1 or len(weights) == 0:
         raise ValueError(f"counts must be a row of one number or more, got shape {weights.shape}")
     if weights.dtype.kind not in "biuf" or not np.all((weights >= 0) & (weights < np.inf)):

@@ -345,7 +345,7 @@ def _checked(
     given = [X, W, target, samples, log_q] + ([] if bias is None else [bias])
     xp, (X, W, target, samples, log_q, *rest) = as_arrays(*given)
     X, W = floating(xp, X), floating(xp, W)
-    if X.ndim != 2 or W.ndim != 2 or X.shape[1] != W.shape[1] or X.shape[0] != target.shape[0]:
+    if X.ndim != 2 or W.ndim != 2 or X.shape[1] != W.shape[1] or X.shape[:1] != target.shape:
         raise ValueError(
             "X, W and target must have the shapes (N, D), (n, D) and (N,), got "
             f"{tuple(X.shape)}, {tuple(W.shape)} and {tuple(target.shape)}"

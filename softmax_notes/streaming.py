@@ -32,6 +32,7 @@ from softmax_notes._arrays import (
     as_arrays,
     cast,
     floating,
+    known,
     like,
     rounded,
     two_sum,
@@ -172,7 +173,7 @@ def summarize(x: Array, values: Array | None = None, /) -> State:
     array([ 2., 20.])
     """
     xp, (x, *given) = as_arrays(x, *([] if values is None else [values]))
-    x = working(xp, floating(xp, x))
+    x = known(working(xp, floating(xp, x)))
     if x.ndim == 0:
         raise ValueError(
             "scores need an axis to be summed over: x, or one of the chunks, is a single number"

@@ -502,6 +502,8 @@ def tells(error, name, call, words):
             return True
         if name == "axis" and re.search("[Dd]im", text):  # the library's own
             return True
+        if getattr(value, "requires_grad", False) and "autograd" in text:
+            return True
         if isinstance(value, np.ma.MaskedArray | np.matrix) and re.search("masked|matrix", text):
             return True
     return False
@@ -714,6 +716,14 @@ FOUND = [
         "on one device, got cpu, meta",
     ),
     (lambda: alternatives.counterexample(lambda x: None, "odds"), ValueError, "rule must keep"),
+    (lambda: softmax_notes.softmax((lambda x: x[x > 0])(da.ones(3))), ValueError, "shape of x"),
+    (lambda: streaming.summarize((lambda x: x[x > 0])(da.ones(3))), ValueError, "shape of x"),
+    (
+        lambda: sampled_softmax.nce_loss([[1.0]], [[1.0]], 0, [0], [0.0]),
+        ValueError,
+        "X, W and target must have the shapes",
+    ),
+    (lambda: huffman.huffman_tree([[1], [1, 2]]), TypeError, "counts must be"),
     (lambda: choice.luce_witness([0.5]), TypeError, "table must map"),
     (lambda: choice.nested_logit([1.0, 2.0], (0, 0)), TypeError, "nests must be lists"),
     (lambda: streaming.log_total((0,)), TypeError, "state must be a State"),
