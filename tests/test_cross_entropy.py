@@ -854,6 +854,19 @@ def test_the_largest_scores_overflow_nowhere_without_need(library):
     np.testing.assert_allclose(grad, [[0, 0], [0.5, -0.5]], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"label_smoothing": "much"}, "^label_smoothing must be one number, got str"),
+        ({"ignore_index": 0.5}, "^ignore_index must be an integer, got float"),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_named(options, message):
+    for function in (cross_entropy, cross_entropy_grad):
+        with pytest.raises(TypeError, match=message):
+            function(np.zeros((1, 2)), [1], **options)
+
+
 # --- proofs ---------------------------------------------------------------------------------
 
 SMALL = [2, 3, 4]
