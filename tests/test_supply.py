@@ -4,10 +4,14 @@ import hashlib
 import json
 import re
 import subprocess
+import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.audit import digest, pinned
 
@@ -105,3 +109,12 @@ def test_before_a_commit_the_hooks_run_what_make_lint_runs():
     assert len(lint) == len(entries)
     for (command, *_), entry in zip(lint, entries, strict=True):
         assert re.sub(r" \.$", "", command) in entry
+
+
+def test_the_pinned_versions_are_ones_that_pyproject_allows():
+    pins = dict(line.split()[0].split("==") for line in lines("requirements.txt"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for line in chain(project["dependencies"], *project["optional-dependencies"].values()):
+        wanted = Requirement(line)
+        if wanted.name != project["name"]:
+            assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)]), line
