@@ -446,6 +446,7 @@ def test_shapes_and_targets_that_do_not_fit_are_refused():
         ({"learning_rate": math.inf}, "learning_rate must be a positive number, got inf"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"scale": -0.01}, "scale must be a number from 0 on, got -0.01"),
+        ({"scale": math.inf}, "scale must be a number from 0 on, got inf"),
     ],
 )
 def test_options_out_of_their_range_are_refused(train, options, message):
@@ -479,6 +480,27 @@ def test_other_wrong_sizes_are_refused():
         Accumulator(2).add(1, 2, 3)
     with pytest.raises(IndexError):
         Accumulator(2)[2]
+
+
+@pytest.mark.parametrize("train", [train_by_hand, train_autograd])
+def test_what_is_no_dataset_or_number_is_named(train):
+    with pytest.raises(TypeError, match="dataset must be a Dataset, got list"):
+        train([1.0])
+    with pytest.raises(TypeError, match=r"^batch_size must be an integer, got float"):
+        train(small_dataset(), epochs=1, batch_size=1.5, progress=False)
+
+
+def test_the_smallest_parameters_are_drawn():
+    W, b = initial_parameters(1, 1, scale=0.0)
+    assert (W.tolist(), b.tolist()) == ([[0]], [0])
+
+
+@pytest.mark.parametrize("train", [train_by_hand, train_autograd])
+def test_the_seed_is_0_if_none_is_given(train):
+    first, second = (
+        train(small_dataset(), epochs=1, progress=False, **s) for s in ({}, {"seed": 0})
+    )
+    np.testing.assert_array_equal(first.W, second.W)
 
 
 def test_training_changes_neither_the_data_nor_its_own_result_on_a_second_run():
