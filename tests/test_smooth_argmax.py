@@ -381,6 +381,8 @@ def test_excluded_entries_count_as_absent_whatever_they_hold(quick_library):
         chosen = to_numpy(soft_top_k(x, 2, alpha=9, where=mask))[:, 0]
         np.testing.assert_array_equal(chosen[:, 0], 0)
         np.testing.assert_allclose(chosen[:, 1:], soft_top_k([2.0, 1.0, 2.0], 2, alpha=9))
+        chosen = to_numpy(soft_top_k(x, 2, alpha=-9, where=mask))[:, 0]
+        np.testing.assert_allclose(chosen[:, 1:], soft_top_k([2.0, 1.0, 2.0], 2, alpha=-9))
 
 
 def test_gradients_through_infinite_and_excluded_scores_are_0():
@@ -469,7 +471,9 @@ def test_k_and_targets_out_of_range_are_refused_in_words(quick_library):
     for k in (0, -1, 4):
         with pytest.raises(ValueError, match=f"k must be from 1 to the 3 entries, got {k}"):
             soft_top_k(x, k, alpha=2)
-    with pytest.raises(TypeError, match="integer"):
+    with pytest.raises(ValueError, match="k must be from 1 to the 3 entries, got 4"):
+        soft_top_k(x[0, :], 4, alpha=2)
+    with pytest.raises(TypeError, match="^k must be an integer"):
         soft_top_k(x, 1.5, alpha=2)
     with pytest.raises(ValueError, match=r"target must hold class indices, got dtype .*float64"):
         soft_accuracy(x, quick_library(np.zeros((2, 3))))
