@@ -473,7 +473,7 @@ def test_k_and_targets_out_of_range_are_refused_in_words(quick_library):
             soft_top_k(x, k, alpha=2)
     with pytest.raises(ValueError, match="k must be from 1 to the 3 entries, got 4"):
         soft_top_k(x[0, :], 4, alpha=2)
-    with pytest.raises(TypeError, match="^k must be an integer"):
+    with pytest.raises(TypeError, match=r"^k must be an integer"):
         soft_top_k(x, 1.5, alpha=2)
     with pytest.raises(ValueError, match=r"target must hold class indices, got dtype .*float64"):
         soft_accuracy(x, quick_library(np.zeros((2, 3))))
