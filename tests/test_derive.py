@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 import zipfile
 from hashlib import sha256
 from pathlib import Path
@@ -55,7 +57,7 @@ def test_a_file_that_is_not_the_pinned_one_is_refused(tmp_path):
 
 def test_what_is_pinned_is_what_the_rest_of_the_book_uses():
     pinned = {package["name"]: package for package in json.loads(PINNED.read_text("utf-8"))}
-    requirements = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    requirements = (ROOT / "requirements.txt").read_text(encoding="utf-8").split()
     for name in ("sympy", "mpmath"):
         assert f"{name}=={pinned[name]['version']}" in requirements
     assert all(len(d) == 64 for p in pinned.values() for d in p["files"].values())
@@ -78,6 +80,24 @@ def test_the_library_has_the_packages_without_their_tests_and_our_proofs(tmp_pat
     assert {"sympy/core.py", "sympy.dist-info/LICENSE"} <= set(names)
     assert "sympy/tests/test_core.py" not in names
     assert "softmax_notes/symbolic/jacobian.py" in names
+
+
+def test_the_proofs_in_the_library_run_beside_sympy_alone(tmp_path):
+    library, packages = tmp_path / "library.zip", Path(sp.__file__).parent.parent
+    add_proofs(ROOT / "softmax_notes", library)
+    # SymPy and what it needs are found where they are installed; ours is the library's.
+    code = f"""
+import sys
+sys.path[:0] = [{str(library)!r}, {str(packages)!r}]
+from softmax_notes.symbolic.jacobian import trace_residual
+import softmax_notes
+assert softmax_notes.__file__.startswith({str(library)!r})
+assert "numpy" not in sys.modules
+print(trace_residual(2))
+"""
+    command = [sys.executable, "-I", "-S", "-c", code]  # no installed copy of ours either
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert result.stdout == "0\n", result.stderr
 
 
 def test_without_the_library_nothing_is_taken_for_fetched(tmp_path):

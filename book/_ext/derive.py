@@ -12,7 +12,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-PROOFS = ("__init__", "jacobian")  # of softmax_notes.symbolic; they need SymPy alone
+# Of softmax_notes; they need SymPy alone.
+PROOFS = ("_extras", "symbolic/__init__", "symbolic/jacobian")
 BOX = """<div class="derive web-only" data-worker="{to_root}_static/derive/worker.js">
 <p class="controls"><label for="derive-n">Number of scores n</label>
 <select id="derive-n"><option>2</option><option selected>3</option><option>4</option>\
@@ -86,8 +87,8 @@ def add_proofs(package: Path, library: Path) -> None:
     with zipfile.ZipFile(library, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("softmax_notes/__init__.py"), "")
         for name in PROOFS:
-            source = (package / "symbolic" / f"{name}.py").read_bytes()
-            archive.writestr(zipfile.ZipInfo(f"softmax_notes/symbolic/{name}.py"), source)
+            source = (package / f"{name}.py").read_bytes()
+            archive.writestr(zipfile.ZipInfo(f"softmax_notes/{name}.py"), source)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
