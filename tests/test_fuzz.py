@@ -46,7 +46,7 @@ from softmax_notes import (
 )
 from tests.libraries import LIBRARIES, to_numpy
 
-EXAMPLES = max(1, settings.default.max_examples // 10)
+EXAMPLES = max(1, settings.default.max_examples // 5)
 CPU_LIMIT = 60  # seconds of computing that no call may take, compilation included
 HUGE = 2**45  # as a length: more than any memory holds
 # They go on for as long as they are asked to.
