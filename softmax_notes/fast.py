@@ -92,7 +92,9 @@ def softmax(x: Array, /, *, axis: Axis = -1, out: Array | None = None) -> Array:
     Notes
     -----
     Within 8 units in the last place in float32 and float64, 1 in 16-bit dtypes. An array in
-    which no order of the axes is contiguous is copied once. See the chapter ``fast``, claims
+    which no order of the axes is contiguous is copied once. There is no ``where``: give -inf in
+    place of what is left out, ``np.where(mask, x, -np.inf)``, or use `softmax_notes.softmax`,
+    which also knows what to give where nothing is left. See the chapter ``fast``, claims
     ``prop-fast-shift`` and ``prop-fast-blocks``.
 
     Examples
@@ -274,8 +276,9 @@ def cross_entropy_value_and_grad(
 
     Notes
     -----
-    At a target class the gradient is expm1(log p), not p − 1, so that it keeps its digits where
-    the prediction is right and confident. See the chapter ``fast``, claim ``prop-fast-shift``,
+    At a target class that leads, the gradient p − 1 is minus the share of all others, so that it
+    keeps its digits where the prediction is right and confident. Classes along another axis than
+    the last are read twice. See the chapter ``fast``, claim ``prop-fast-shift``,
     and the chapter ``cross_entropy``, claim ``thm-p-minus-y``.
 
     Examples

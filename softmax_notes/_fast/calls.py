@@ -9,12 +9,13 @@ import numpy as np
 
 from softmax_notes._arrays import as_arrays, flag, normalized_axes
 from softmax_notes._fast import kernels
-from softmax_notes._fast.kernels import BLOCK, CHUNK, LOGSUMEXP, LONG, PANEL, SOFTMAX
+from softmax_notes._fast.kernels import ALONE_UP_TO, BLOCK, CHUNK, LOGSUMEXP, LONG, PANEL, SOFTMAX
 from softmax_notes._fast.threads import ALONE, run
 
 FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
 STREAM = 16 * 2**20  # bytes of a result that will not stay in a cache, and is written past it
 _ONE = np.ones(1)
+_ROWS: dict[Any, Any] = {}  # `kernels.rows` as compiled for a dtype
 
 
 class Source(NamedTuple):
@@ -108,7 +109,10 @@ def elementwise(x: Any, axis: Any, out: Any, kind: int) -> Any:
             out = np.empty_like(x)
         elif out is not x and not fits(x, out):
             return _elementwise(x, axis, out, kind)
-        whole_rows(x, out, kind)
+        if x.size <= ALONE_UP_TO:
+            rows_alone(x, out, kind)
+        else:
+            whole_rows(x, out, kind)
         return out
     return _elementwise(x, axis, out, kind)
 
@@ -125,12 +129,24 @@ def matrix(x: Any) -> bool:
 
 
 def fits(x: Any, out: Any) -> bool:
+    """Tell whether they can write there what they make of a matrix."""
     return (
-        matrix(out)
+        type(out) is np.ndarray
         and out.shape == x.shape
         and out.dtype is x.dtype
-        and not np.may_share_memory(x, out)
+        and out.flags.carray
+        # Arrays that own their memory do not share it.
+        and ((x.base is None and out.base is None) or not np.may_share_memory(x, out))
     )
+
+
+def rows_alone(x: Any, out: Any, kind: int) -> None:
+    """Do the rows of a matrix in this thread."""
+    entry = _ROWS.get(x.dtype)
+    if entry is None:
+        args = (x, out, kind, False, ALONE, ALONE, 0)
+        entry = _ROWS[x.dtype] = kernels.entry_of(kernels.rows, args)
+    entry(x, out, kind, False, ALONE, ALONE, 0)
 
 
 def _elementwise(x: Any, axis: Any, out: Any, kind: int) -> Any:
@@ -169,7 +185,7 @@ def _fill(a: Any, axis: Any, b: Any, kind: int) -> None:
         place = order.index(axes[0])
         if at.flags.c_contiguous and bt.flags.c_contiguous:
             shape = _three(at.shape, place)
-            _slices(at.reshape(shape), bt.reshape(shape), kind)
+            slices(at.reshape(shape), bt.reshape(shape), kind)
             return
     kept = tuple(i for i in range(a.ndim) if i not in axes)
     at, bt = a.transpose(kept + axes), b.transpose(kept + axes)
@@ -192,7 +208,7 @@ def _three(shape: tuple[int, ...], place: int) -> tuple[int, int, int]:
     return math.prod(shape[:place]), shape[place], math.prod(shape[place + 1 :])
 
 
-def _slices(a: Any, b: Any, kind: int) -> None:
+def slices(a: Any, b: Any, kind: int) -> None:
     """Do a, of shape (outer, n, inner), along the middle axis."""
     outer, n, inner = a.shape
     if inner == 1:
@@ -212,7 +228,7 @@ def streamed(b: Any) -> bool:
 
 def whole_rows(a: Any, b: Any, kind: int) -> None:
     """Do a, of shape (N, n), along its last axis."""
-    if a.size <= BLOCK:
+    if a.size <= ALONE_UP_TO:
         kernels.rows(a, b, kind, False, ALONE, ALONE, 0)
         return
     count, n = a.shape
@@ -247,7 +263,10 @@ def reduced(x: Any, axis: Any, keepdims: bool, out: Any) -> Any:
     keepdims = flag(keepdims, "keepdims")
     if type(axis) is int and (axis == -1 or axis == 1) and not keepdims and matrix(x):
         b = np.empty((len(x), 1), x.dtype)
-        whole_rows(x, b, LOGSUMEXP)
+        if x.size <= ALONE_UP_TO:
+            rows_alone(x, b, LOGSUMEXP)
+        else:
+            whole_rows(x, b, LOGSUMEXP)
         b = b[:, 0]
         if out is None:
             return b
@@ -283,7 +302,7 @@ def _reduce(a: Any, axes: tuple[int, ...], kept: tuple[int, ...], n: int) -> Any
         place = order.index(axes[0])
         outer, n, inner = _three(at.shape, place)
         b = np.empty((outer, 1, inner), a.dtype)
-        _slices(at.reshape(outer, n, inner), b, LOGSUMEXP)
+        slices(at.reshape(outer, n, inner), b, LOGSUMEXP)
         left = tuple(i for i in order if i != axes[0])
         b = b.reshape(tuple(a.shape[i] for i in left))
         return b.transpose(tuple(left.index(i) for i in kept))

@@ -15,12 +15,13 @@ from softmax_notes._fast.calls import (
     fits,
     matrix,
     result,
+    slices,
     source,
     streamed,
     summed,
     target_of,
 )
-from softmax_notes._fast.kernels import BLOCK, CHUNK, LONG, SOFTMAX
+from softmax_notes._fast.kernels import ALONE_UP_TO, BLOCK, CHUNK, LOG_SOFTMAX, LONG, SOFTMAX
 from softmax_notes._fast.threads import ALONE, run
 from softmax_notes._losses import check_ignored, check_options
 
@@ -28,6 +29,7 @@ _INT64 = np.dtype("int64")
 _NOTHING = {kind: np.empty((0, 0), kind) for kind in "fd"}
 _NO_WEIGHT = {kind: np.empty(0, kind) for kind in "fd"}
 _NO_CLASS = np.empty(0, _INT64)
+_ENTRIES: dict[Any, Any] = {}  # the kernels of `_quick` as compiled for a dtype
 
 
 class Options(NamedTuple):
@@ -47,6 +49,8 @@ def evaluate(logits: Any, target: Any, options: Options, want: bool, out: Any = 
     check_options(options.label_smoothing, options.reduction)
     check_ignored(options.ignore_index, soft=False)
     given = source(logits)
+    if _along_columns(given, target, options, out):
+        return _columns(given, target, options, want, out)
     rows, shape, axis = _rows(given.array, options.axis)
     y, target = _targets(given, target, rows, shape, axis, options.ignore_index)
     char = rows.dtype.char
@@ -120,19 +124,87 @@ def _plain_matrix(logits: Any, target: Any, options: Options, out: Any) -> bool:
 def _quick(logits: Any, target: Any, options: Options, want: bool, out: Any) -> Any:
     ignored = options.ignore_index
     skip, ignored = ignored is not None, ignored or 0
-    n, char = logits.shape[1], logits.dtype.char
-    weight = _NO_WEIGHT[char]
-    wrong, total = kernels.weigh(target, n, ignored, skip, weight)
+    kind = logits.dtype
+    n, weight, loss = logits.shape[1], _NO_WEIGHT[kind.char], np.empty(len(logits))
+    if not want:
+        out = _NOTHING[kind.char]
+    elif out is None:
+        out = np.empty_like(logits)
+    args = (logits, target, weight, ignored, skip, 1.0, loss, out, want, False, ALONE, ALONE, 0)
+    if kind not in _ENTRIES:
+        _ENTRIES[kind] = (
+            kernels.entry_of(kernels.weigh, (target, n, ignored, skip, weight)),
+            kernels.entry_of(kernels.losses, args),
+            kernels.entry_of(kernels.add_up, (loss,)),
+        )
+    weigh, losses, add_up = _ENTRIES[kind]
+    wrong, total = weigh(target, n, ignored, skip, weight)
     if wrong >= 0:
         raise ValueError(f"target must be from 0 to {n - 1}, got {int(target[wrong])}")
     divisor = (total or math.nan) if options.reduction == "mean" else 1.0
+    if logits.size <= ALONE_UP_TO:
+        losses(
+            logits, target, weight, ignored, skip, divisor, loss, out, want, False, ALONE, ALONE, 0
+        )
+    else:
+        _hard(logits, None, target, weight, ignored, skip, 0.0, divisor, loss, out, want)
+    return kind.type(add_up(loss) / divisor), out if want else None
+
+
+def _along_columns(given: Source, target: Any, options: Options, out: Any) -> bool:
+    """Tell whether classes lie along another axis than the last, with one target for each slice.
+
+    Then nothing needs to be brought to rows.
+    """
+    a, axis = given.array, options.axis
+    if type(axis) is not int or not -a.ndim <= axis < a.ndim - 1 or axis == -1 or not a.size:
+        return False
+    place = axis % a.ndim
+    return bool(
+        a.flags.c_contiguous
+        and options.weight is None
+        and not options.label_smoothing
+        and getattr(target, "shape", None) == a.shape[:place] + a.shape[place + 1 :]
+        and str(target.dtype).rpartition(".")[2].startswith(("int", "uint"))
+        and (out is None or type(out) is np.ndarray)
+    )
+
+
+def _columns(given: Source, target: Any, options: Options, want: bool, out: Any) -> Any:
+    """Do class indices along another axis than the last."""
+    a, place = given.array, options.axis % given.array.ndim
+    n, shape = a.shape[place], a.shape[:place] + a.shape[place + 1 :]
+    x = a.reshape(math.prod(a.shape[:place]), n, math.prod(a.shape[place + 1 :]))
+    t = np.ascontiguousarray(_plain(given, target, "target"), dtype=_INT64).reshape(-1)
+    skip, ignored = options.ignore_index is not None, int(options.ignore_index or 0)
+    wrong, total = kernels.weigh(t, n, ignored, skip, _NO_WEIGHT[x.dtype.char])
+    if wrong >= 0:
+        raise ValueError(f"target must be from 0 to {n - 1}, got {int(t[wrong])}")
+    divisor = (total or math.nan) if options.reduction == "mean" else 1.0
+    kept = np.ones(t.shape, bool) if not skip else t != ignored
+    each = (len(x), 1, x.shape[2])
+    at, kept = np.where(kept, t, 0).reshape(each), kept.reshape(each)
+    b = np.empty_like(x)
+    slices(x, b, LOG_SOFTMAX)
+    log_p = np.take_along_axis(b, at, 1).astype(FLOAT64)
+    loss = np.where(kept, -log_p, 0.0)
+    if options.reduction == "none":
+        value = result(given, loss.reshape(shape).astype(x.dtype))
+    else:
+        value = _single(given, kernels.add_up(loss.reshape(-1)) / divisor)
     if not want:
-        out = _NOTHING[char]
-    elif out is None:
-        out = np.empty_like(logits)
-    loss = np.empty(len(logits))
-    _hard(logits, None, target, weight, ignored, skip, 0.0, divisor, loss, out, want)
-    return logits.dtype.type(kernels.add_up(loss) / divisor), out if want else None
+        return value, None
+    slices(x, b, SOFTMAX)
+    np.put_along_axis(b, at, np.expm1(log_p).astype(x.dtype), 1)  # p - 1, and nothing cancels
+    if divisor != 1:
+        b *= x.dtype.type(1 / divisor)
+    if not kept.all():
+        np.copyto(b, 0, where=~kept)
+    grad = b.reshape(a.shape)
+    if out is None:
+        return value, result(given, grad)
+    target_of(given, out, a.shape)[...] = grad
+    return value, out
 
 
 def _single(given: Source, value: float) -> Any:
@@ -236,7 +308,7 @@ def _hard(
         _long(rows, target, weight, ignored, skip, divisor, loss, grad, want)
         return
     args = (rows, target, weight, ignored, skip, divisor, loss, grad, want, streamed(grad))
-    if rows.size <= BLOCK:
+    if rows.size <= ALONE_UP_TO:
         kernels.losses(*args, ALONE, ALONE, 0)
         return
     run(kernels.losses, args, count, -(-count // max(1, BLOCK // n)))

@@ -7,7 +7,7 @@ of the source, and no flag that lets the compiler reorder arithmetic is needed.
 
 Each function below is an intrinsic: its Python code runs at compile time and emits LLVM's
 instructions. In their signatures ``v`` is a vector, ``a`` an array and ``i`` an offset from its
-first element, counted in elements.
+first element, counted in elements; in place of an array stands what `data` gives, too.
 """
 
 # mypy: disable-error-code="no-untyped-call, no-untyped-def, misc, untyped-decorator"
@@ -35,15 +35,16 @@ I64 = ir.IntType(64)
 
 
 def _numbers(polynomial: ExpPolynomial, digits: int, bias: int, reach: int) -> dict[str, Any]:
+    magic = 1.5 * 2.0**digits
     return {
         "inverse_ln2": polynomial.inverse_ln2,
         "minus_high": -polynomial.ln2_high,
         "minus_low": -polynomial.ln2_low,
-        "coefficients": polynomial.coefficients,
+        "coefficients": (1.0, 1.0, *polynomial.coefficients),  # of e^r = 1 + r + r² q(r)
         # Adding it to a small number rounds that to a whole one, and leaves it in the low bits.
-        "magic": 1.5 * 2.0**digits,
+        "magic": magic,
+        "raised": magic + bias,  # all exponents are so much larger: no term of a sum is subnormal
         "digits": digits,
-        "bias": bias,  # of exponents, more than the format's: no term of a sum is subnormal
         "floor": -reach * polynomial.ln2_high,  # below it a probability is 0
         "exact": 2.0 ** math.ceil(math.log2(2 * reach)),  # beyond it x - m is exact above floor
     }
@@ -51,8 +52,8 @@ def _numbers(polynomial: ExpPolynomial, digits: int, bias: int, reach: int) -> d
 
 # What the kernels need to know of a dtype.
 NUMBERS = {
-    types.float32: _numbers(EXP_FLOAT32, digits=23, bias=127 + 60, reach=185),
-    types.float64: _numbers(EXP_FLOAT64, digits=52, bias=1023 + 500, reach=1100),
+    types.float32: _numbers(EXP_FLOAT32, digits=23, bias=60, reach=185),
+    types.float64: _numbers(EXP_FLOAT64, digits=52, bias=500, reach=1100),
 }
 
 
@@ -101,11 +102,13 @@ def _suffix(v: Vector) -> str:
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, i: Any) -> Any:
+    if isinstance(array_type, types.CPointer):
+        return builder.gep(array, [i])
     data = context.make_array(array_type)(context, builder, array).data
     return builder.gep(data, [i])
 
 
-# --- arithmetic: a + b, a - b, a * b
+# --- arithmetic: a + b, a - b, a * b, a / b
 
 
 def _operator(python: Any, emit: str) -> None:
@@ -121,7 +124,12 @@ def _operator(python: Any, emit: str) -> None:
         return getattr(builder, emit)(*args)
 
 
-for _python, _emit in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
+for _python, _emit in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
     _operator(_python, _emit)
 
 
@@ -169,7 +177,7 @@ def scalar(typingctx, v, name):
 
 @intrinsic
 def polynomial(typingctx, r):
-    """Give q(r) of the exponential, e^r = 1 + r + r² q(r), by Horner's rule."""
+    """Give e^r for a small r, by Horner's rule."""
     coefficients = NUMBERS[r.dtype]["coefficients"]
 
     def emit(context, builder, sig, args):
@@ -183,33 +191,17 @@ def polynomial(typingctx, r):
 
 
 @intrinsic
-def power_of_two(typingctx, shifted, bias):
-    """Give 2^(k + bias - b), where shifted = magic + k and b is the bias of the format."""
-    v = shifted
+def times_power_of_two(typingctx, p, shifted):
+    """Give p 2^k, where the low bits of shifted hold k: it is added to the exponent of p."""
+    v = p
 
     def emit(context, builder, sig, args):
         kind = _bits(v)
         places = ir.Constant(kind, [NUMBERS[v.dtype]["digits"]] * v.lanes)
-        k = builder.shl(builder.bitcast(args[0], kind), places)
-        return builder.bitcast(builder.add(k, builder.bitcast(args[1], kind)), _llvm(v))
+        k = builder.shl(builder.bitcast(args[1], kind), places)
+        return builder.bitcast(builder.add(builder.bitcast(args[0], kind), k), _llvm(v))
 
     return v(v, v), emit
-
-
-@intrinsic
-def exponent_bits(typingctx, k):
-    """Give bias - k in the exponent's place of each lane, for `power_of_two`; k is whole."""
-    v, numbers = k, NUMBERS[k.dtype]
-
-    def emit(context, builder, sig, args):
-        kind = _bits(v)
-        bias = ir.Constant(kind, [numbers["bias"]] * v.lanes)
-        places = ir.Constant(kind, [numbers["digits"]] * v.lanes)
-        # k + magic holds k in its low bits; the shift drops the rest.
-        low = builder.bitcast(builder.fadd(args[0], _number(v, numbers["magic"])), kind)
-        return builder.bitcast(builder.shl(builder.sub(bias, low), places), _llvm(v))
-
-    return v(v), emit
 
 
 # --- comparisons
@@ -244,16 +236,6 @@ def first_lanes(typingctx, v, count):
         return builder.select(_first(builder, v, args[1]), args[0], _number(v, 0.0))
 
     return v(v, types.int64), emit
-
-
-@intrinsic
-def reciprocal(typingctx, v):
-    """Give 1 / v."""
-
-    def emit(context, builder, sig, args):
-        return builder.fdiv(_number(v, 1.0), args[0])
-
-    return v(v), emit
 
 
 # --- between lanes and numbers
@@ -326,14 +308,50 @@ def largest(typingctx, v):
     return v.dtype(v), emit
 
 
+def _four(builder: Any, rows: Any, combine: Any) -> Any:
+    """Combine the lanes of each of four vectors; a quarter of the result holds what one gives."""
+    count = rows[0].type.count
+
+    def halves(a, b, size):
+        """Put the first and the second half of every run of lanes of that size side by side."""
+        first = [i for i in range(2 * count) if i % size < size // 2]
+        second = [i for i in range(2 * count) if i % size >= size // 2]
+        mask = ir.VectorType(ir.IntType(32), count)
+        return combine(
+            *(builder.shuffle_vector(a, b, ir.Constant(mask, o)) for o in (first, second))
+        )
+
+    a, b, c, d = rows
+    v = halves(halves(a, b, count), halves(c, d, count), count // 2)
+    width = count // 8
+    while width:
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), count), [i ^ width for i in range(count)])
+        v = combine(v, builder.shuffle_vector(v, v, mask))
+        width //= 2
+    return v
+
+
 @intrinsic
-def added(typingctx, v):
-    """Add all lanes in their own dtype."""
+def four_largest(typingctx, a, b, c, d):
+    """Give the largest lane of each of four vectors, in a quarter of the result each."""
 
     def emit(context, builder, sig, args):
-        return _halves(builder, args[0], builder.fadd)
+        def combine(x, y):
+            return builder.select(builder.fcmp_ordered(">", x, y), x, y)
 
-    return v.dtype(v), emit
+        return _four(builder, args, combine)
+
+    return a(a, b, c, d), emit
+
+
+@intrinsic
+def four_added(typingctx, a, b, c, d):
+    """Add the lanes of each of four vectors, in a quarter of the result each."""
+
+    def emit(context, builder, sig, args):
+        return _four(builder, args, builder.fadd)
+
+    return a(a, b, c, d), emit
 
 
 @intrinsic
@@ -361,6 +379,26 @@ def with_lane(typingctx, v, i, value):
 
 
 # --- memory
+
+
+@intrinsic
+def data(typingctx, a):
+    """Give the place of the first element: an array that is passed around is counted each time."""
+
+    def emit(context, builder, sig, args):
+        return _pointer(context, builder, a, args[0], I64(0))
+
+    return types.CPointer(a.dtype)(a), emit
+
+
+@intrinsic
+def hold(typingctx, a):
+    """Keep an array alive until here, for those who have its place."""
+
+    def emit(context, builder, sig, args):
+        return context.get_dummy_value()
+
+    return types.void(a), emit
 
 
 @intrinsic
