@@ -9,8 +9,8 @@ def test_the_pages_say_what_the_results_do():
     assert sentence in (mutants.ROOT / "CONTRIBUTING.md").read_text()
 
 
-def test_nine_of_ten_mutants_that_can_be_killed_are():
-    share, interval = mutants.score(mutants.results().values(), mutants.reasons())
+def test_nine_of_ten_mutants_were_killed_before_tests_were_added_for_the_others():
+    share, interval = mutants.score(mutants.results().values())
     assert share - interval > 0.9
 
 
