@@ -964,7 +964,7 @@ def weigh(target, n, ignored, skip, weight):
     return wrong, whole_weight
 
 
-def entry_of(function, args):
+def entry_of(function: Any, args: tuple[Any, ...]) -> Any:
     """Give a kernel as compiled for the types of args: it is called without asking for them."""
     kinds = tuple(numba.typeof(arg) for arg in args)
     function.compile(kinds)
