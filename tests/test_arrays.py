@@ -20,6 +20,7 @@ from softmax_notes._arrays import (
     number,
     one_of,
     rounded,
+    scale_of,
     two_sum,
     whole,
 )
@@ -111,8 +112,10 @@ def test_tensors_that_are_not_dense_are_refused_with_the_way_out():
         warnings.simplefilter("ignore")  # PyTorch's, of its rarer kinds
         rare = [dense.to_sparse(), dense.to_sparse_csr()]
         rare.append(torch.nested.nested_tensor([torch.ones(2), torch.ones(1)]))
-    for x in rare:
-        with pytest.raises(TypeError, match="a dense tensor is needed, got a Tensor that is "):
+    for x, kind in zip(rare, ["torch.sparse_coo", "torch.sparse_csr", "nested"], strict=True):
+        with pytest.raises(
+            TypeError, match=f"dense tensor is needed, got a Tensor that is {kind};"
+        ):
             softmax(x)
 
 
@@ -145,3 +148,8 @@ def test_what_rounds_to_infinity_does_so_without_a_warning():
 def test_libraries_that_do_not_mix_are_named():
     with pytest.raises(TypeError, match=r"got numpy\.ndarray, torch\.Tensor; convert"):
         as_arrays(np.zeros(1), torch.zeros(1))
+
+
+def test_the_way_around_one_alpha_is_said():
+    with pytest.raises(TypeError, match="multiply x by it and leave alpha at 1"):
+        scale_of([1.0, 2.0])
