@@ -113,9 +113,7 @@ def test_tensors_that_are_not_dense_are_refused_with_the_way_out():
         rare = [dense.to_sparse(), dense.to_sparse_csr()]
         rare.append(torch.nested.nested_tensor([torch.ones(2), torch.ones(1)]))
     for x, kind in zip(rare, ["torch.sparse_coo", "torch.sparse_csr", "nested"], strict=True):
-        with pytest.raises(
-            TypeError, match=f"dense tensor .*, got a Tensor that is {kind};"
-        ):
+        with pytest.raises(TypeError, match=f"dense tensor .*, got a Tensor that is {kind};"):
             softmax(x)
 
 
