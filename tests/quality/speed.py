@@ -1,6 +1,6 @@
 """The built site before Lighthouse: speed on a phone, accessibility, good practice, search engines.
 
-Speed is measured, so nothing else runs meanwhile: `make quality` does that.
+Speed is measured, so let nothing else run meanwhile: `make speed`.
 """
 
 import json
