@@ -682,7 +682,8 @@ def test_draws_outside_0_and_1_are_refused(quick_library, value):
     ("call", "error", "message"),
     [
         (lambda: top_k_mask([1.0], 0), ValueError, "k must be at least 1, got 0"),
-        (lambda: top_k_mask([1.0], 1.5), TypeError, "float"),
+        (lambda: top_k_mask([1.0], 1.5), TypeError, "^k must be an integer, got float"),
+        (lambda: gumbel_top_k([1.0], 1.5, [0.5]), TypeError, "^k must be an integer, got float"),
         (lambda: gumbel_top_k([1.0], 2, [0.5]), ValueError, "k must be from 1 to the 1 classes"),
         (lambda: gumbel_top_k([1.0], 0, [0.5]), ValueError, "k must be from 1 .* got 0"),
         (

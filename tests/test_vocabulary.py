@@ -608,6 +608,12 @@ def test_an_argument_that_does_not_fit_is_named(call, message):
         call()
 
 
+def test_tails_are_pairs():
+    for tails in (None, [1.0]):
+        with pytest.raises(TypeError, match="tails must hold pairs"):
+            adaptive_log_softmax([[1.0]], [[1.0]], tails)
+
+
 # --- proofs
 
 
