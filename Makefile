@@ -10,7 +10,7 @@ NOTEBOOKS := $(wildcard book/*.ipynb)
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf epub live serve test test-offline test-oldest test-newest quality notebooks lint \
+.PHONY: help book pdf epub live serve test test-offline test-oldest test-newest quality speed notebooks lint \
 	mutants accuracy bench benchmarks package audit lab requirements clean
 
 help:  ## list the commands
@@ -83,9 +83,11 @@ lint: $(VENV)/.ready  ## check style and types
 	$(BIN)/mypy
 	$(BIN)/pyright
 
-quality: book  ## judge the site: accessibility, valid HTML, speed
+quality: book  ## judge the site: accessibility, valid HTML, weight
 	$(BIN)/npm ci --prefix tests/quality --ignore-scripts --no-audit --no-fund --loglevel=error
 	$(BIN)/python -m pytest --numprocesses 2 tests/quality/quality.py
+
+speed: quality  ## judge the speed of the site with Lighthouse; let nothing else run meanwhile
 	$(BIN)/python -m pytest tests/quality/speed.py
 
 mutants: $(VENV)/.ready  ## change the package in many places, and see a test fail each time
