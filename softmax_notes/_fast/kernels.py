@@ -93,7 +93,7 @@ class _Cache(FunctionCache):
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile on the first call; keep the code on disk if there is a place to write."""
-    dispatcher = numba.njit(**_OPTIONS)(function)
+    dispatcher: Any = numba.njit(**_OPTIONS)(function)
     with suppress(RuntimeError):  # neither the package's folder nor the user's cache is writable
         dispatcher._cache = _Cache(function)
     return dispatcher
