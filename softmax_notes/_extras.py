@@ -41,6 +41,7 @@ class needs:  # noqa: N801  # it reads as a statement: with needs("symbolic"): i
         traceback: TracebackType | None,
     ) -> None:
         if isinstance(error, ModuleNotFoundError):
+            library = str(error.name).partition(".")[0]
             raise ImportError(
-                f"{error.name} is needed: pip install 'softmax-notes[{self.extra}]'"
+                f"{library} is needed: pip install 'softmax-notes[{self.extra}]'"
             ) from error
