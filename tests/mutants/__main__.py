@@ -39,7 +39,8 @@ The mutants are mutmut's: in functions and methods without decorators, not in wh
 import; the wording of error messages is left alone, whether they are raised is not. \
 What Numba compiles (`fast`) is not mutated. Tests run with ten examples a law, on NumPy, PyTorch \
 and array-api-strict; tests of JAX, tests that take over 2 seconds, and doctests are left out, so \
-that some mutants that live here die in `make test`. The commit is that of the module when it was tried; \
+that some mutants that live here die in `make test`. The commit is \
+that of the module when it was tried; \
 of modules that are not listed, nothing was tried yet. The last column is how many lived of the \
 first sample, before tests were added for them.
 """
