@@ -130,7 +130,7 @@ def to_simplex(p: object, /) -> np.ndarray[Any, Any]:
     Raises
     ------
     ValueError
-        If the last axis has no length 3.
+        If the last axis has no length 3, or a number is infinite.
 
     Examples
     --------
@@ -142,6 +142,8 @@ def to_simplex(p: object, /) -> np.ndarray[Any, Any]:
     points = _numbers(p, "p")
     if points.ndim == 0 or points.shape[-1] != 3:
         raise ValueError(f"p: its last axis must have length 3, got shape {points.shape}")
+    if np.isinf(points).any():
+        raise ValueError("p must hold finite numbers, got an infinite one")
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(0.75)]])
     result: np.ndarray[Any, Any] = points @ corners
     return result

@@ -148,6 +148,8 @@ def _check(
     for name, value in given.items():
         if not (isinstance(value, Tensor) or (value is None and name in ("bias", "weight"))):
             raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+        if value is not None and value.is_nested:  # it has no shape
+            raise TypeError(f"{name} must be a dense tensor, got one that is nested")
     if not X.is_floating_point() or any(t.dtype != X.dtype for t in (W, bias) if t is not None):
         dtypes = ", ".join(str(t.dtype) for t in (X, W, bias) if t is not None)
         raise TypeError(f"X, W and bias must have one real floating dtype, got {dtypes}")

@@ -14,7 +14,16 @@ from typing import Any, NamedTuple
 from array_api_compat import device
 
 from softmax_notes import _arrays
-from softmax_notes._arrays import Array, as_arrays, flag, floating, like, normalized_axes, number
+from softmax_notes._arrays import (
+    Array,
+    as_arrays,
+    flag,
+    floating,
+    known,
+    like,
+    normalized_axes,
+    number,
+)
 from softmax_notes.definition import log_softmax, logsumexp, softmax
 
 __all__ = [
@@ -318,7 +327,7 @@ def running_sum(x: Array, /) -> Array:
     2048.0
     """
     xp, (x,) = as_arrays(x)
-    x = _rows(floating(xp, x), "x")
+    x = known(_rows(floating(xp, x), "x"))
     total = xp.zeros(x.shape[:-1], dtype=x.dtype, device=device(x))
     for k in range(x.shape[-1]):
         total = total + x[..., k]

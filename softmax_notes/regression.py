@@ -321,7 +321,10 @@ class Accumulator:
     def __init__(self, n: int) -> None:
         if (n := whole(n, "n")) < 1:
             raise ValueError(f"at least one sum is needed, got {n} for n")
-        self._sums = [0.0] * n
+        try:
+            self._sums = [0.0] * n
+        except OverflowError as error:  # no length of a list
+            raise ValueError(f"n must be a number of sums that a list can hold, got {n}") from error
 
     def add(self, *values: float) -> None:
         """Add one value to each sum.

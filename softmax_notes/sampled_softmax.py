@@ -128,6 +128,8 @@ def _numbers(values: object, name: str) -> np.ndarray[Any, Any]:
 def _classes(n: int) -> int:
     if (size := whole(n, "n")) < 1:
         raise ValueError(f"n must be at least 1, got {size}")
+    if size >= 2**59:  # past the longest array there is
+        raise ValueError(f"n must be a length that an array can have, got {size}")
     return size
 
 

@@ -24,6 +24,7 @@ from softmax_notes._arrays import (
     broadcast,
     floating,
     holds,
+    known,
     like,
     normalized_axes,
     number,
@@ -547,7 +548,7 @@ def _checked(temperature: float) -> float:
 
 def _uniform(xp: ModuleType, u: Array) -> Array:
     """Bring draws to working precision; refuse what is known to be no number from 0 to 1."""
-    u = working(xp, floating(xp, u))
+    u = known(working(xp, floating(xp, u)))
     if holds(xp.any((u < 0) | (u > 1))):
         raise ValueError("u must hold uniform draws from 0 to 1, got a number outside")
     return u
