@@ -54,7 +54,13 @@ def visit(browser, address):
     complaints = []
     tab.on("console", lambda m: m.type in ("error", "warning") and complaints.append(m.text))
     tab.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-    tab.on("requestfailed", lambda r: complaints.append(f"failed: {r.url} {r.failure}"))
+    tab.on(
+        "requestfailed",
+        # Aborted is what a page still asked for when the next one was opened.
+        lambda r: (
+            r.failure == "net::ERR_ABORTED" or complaints.append(f"failed: {r.url} {r.failure}")
+        ),
+    )
     tab.on("response", lambda r: r.status >= 400 and complaints.append(f"{r.status}: {r.url}"))
     tab.on(
         "request",
