@@ -18,7 +18,8 @@ def check_ignored(ignore_index: int | None, soft: bool) -> None:
     """Check the class index that is ignored; probabilities as targets have none."""
     if ignore_index is None:
         return
-    whole(ignore_index, "ignore_index")
+    if not -(2**63) <= whole(ignore_index, "ignore_index") < 2**63:
+        raise ValueError(f"ignore_index must be a number of 64 bits, got {ignore_index}")
     if soft:
         raise ValueError("ignore_index needs class indices, but target holds probabilities")
 

@@ -266,6 +266,13 @@ def _reach(xp: ModuleType, dtype: Any) -> float:
 
 def _weighted_total(xp: ModuleType, parts: _Parts, x: Array, b: Array) -> tuple[Array, Array]:
     """Sum b e^(x - shift); give the logarithm of its absolute value, and its sign."""
+    # Where x = +inf, or the factor is infinite, the term is infinite with the sign of b.
+    infinite = (x == xp.inf) | xp.isinf(b)
+    plus = xp.any(infinite & (b > 0), axis=-1, keepdims=True)
+    minus = xp.any(infinite & (b < 0), axis=-1, keepdims=True)
+    # Infinities of both signs have no sum, and infinity times e^-inf is no number.
+    undefined = plus & minus | xp.any(xp.isinf(b) & (x == -xp.inf), axis=-1, keepdims=True)
+    b = xp.where(infinite, 0.0, b)
     first = xp.sum(xp.where(parts.pivot, b, 0.0), axis=-1, keepdims=True)
     rest = accurate_sum(xp, xp.where(parts.pivot, 0.0, b * parts.terms))
     total = first + rest
@@ -274,12 +281,9 @@ def _weighted_total(xp: ModuleType, parts: _Parts, x: Array, b: Array) -> tuple[
     ratio = xp.where(dominant, rest, 0.0) / xp.where(dominant, first, 1.0)
     argument = xp.abs(xp.where(dominant, first, xp.where(total == 0, 1.0, total)))
     log_total = xp.where(total == 0, -xp.inf, xp.log(argument) + xp.log1p(ratio))
-    # At x = +inf the sign is that of b; infinities of both signs have no sum.
-    infinite = x == xp.inf
-    plus = xp.any(infinite & (b > 0), axis=-1, keepdims=True)
-    minus = xp.any(infinite & (b < 0), axis=-1, keepdims=True)
+    log_total = xp.where(plus | minus, xp.inf, log_total)
     sign = xp.where(plus, 1.0, xp.where(minus, -1.0, xp.sign(total)))
-    return log_total, xp.where(plus & minus, xp.nan, sign)
+    return log_total, xp.where(undefined, xp.nan, sign)
 
 
 def _reduced_shape(xp: ModuleType, x: Array, axis: Axis, keepdims: bool) -> tuple[int, ...]:

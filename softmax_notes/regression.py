@@ -338,6 +338,8 @@ class Accumulator:
             raise ValueError(f"{len(self._sums)} values are needed, got {len(values)}")
         try:
             numbers = [float(value) for value in values]
+        except OverflowError as error:  # an integer past the largest number
+            raise ValueError(f"values must be numbers that a float can hold: {error}") from error
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(f"values must be numbers: {error}") from error
         self._sums = [s + value for s, value in zip(self._sums, numbers, strict=True)]

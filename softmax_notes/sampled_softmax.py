@@ -114,13 +114,18 @@ class Proposal:
         lengths = [whole(n, "size") for n in (size if isinstance(size, tuple) else (size,))]
         if min(lengths, default=0) < 0:
             raise ValueError(f"size must be a length, or lengths, from 0 on, got {size}")
-        at = rng.random(size) * self._cumulative[-1]
+        try:
+            at = rng.random(size) * self._cumulative[-1]
+        except ValueError as error:  # more than an array can hold
+            raise ValueError(f"size {size} is too large: {error}") from error
         return np.minimum(np.searchsorted(self._cumulative, at, side="right"), len(self.q) - 1)
 
 
 def _numbers(values: object, name: str) -> np.ndarray[Any, Any]:
     try:
-        return np.asarray(values, dtype=np.float64)
+        if np.iscomplexobj(row := np.asarray(values)):
+            raise TypeError("some are complex")
+        return row.astype(np.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} must be a row of numbers: {error}") from error
 
@@ -360,11 +365,13 @@ def _checked(
     for name, classes in (("target", target), ("samples", samples)):
         if not xp.isdtype(classes.dtype, "integral"):
             raise ValueError(f"{name} must hold class indices, got dtype {classes.dtype}")
+    # Before they are compared: PyTorch compares no unsigned numbers. Past 63 bits is below 0.
+    index = xp.arange(1, device=device(X)).dtype
+    target, samples = xp.astype(target, index), xp.astype(samples, index)
+    for name, classes in (("target", target), ("samples", samples)):
         if holds(xp.any((classes < 0) | (classes >= n))):
             raise ValueError(f"{name} must be from 0 to {n - 1}")
     dtype, X, W = X.dtype, working(xp, X), working(xp, W)
-    index = xp.arange(1, device=device(X)).dtype
-    target, samples = xp.astype(target, index), xp.astype(samples, index)
     log_q, *rest = (cast(xp, v, X.dtype) for v in (log_q, *rest))
     return _Given(xp, X, W, target, samples, log_q, rest[0] if rest else None, dtype)
 

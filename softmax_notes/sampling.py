@@ -584,7 +584,7 @@ def _paired(
 
 def _some(x: Array) -> Array:
     if x.shape[-1] == 0:
-        raise ValueError("there is no class to draw: the axis of the classes is empty")
+        raise ValueError("logits (broadcast against u) has no class to draw: the axis is empty")
     return x
 
 
@@ -612,7 +612,7 @@ def _defined(xp: ModuleType, x: Array, k: int) -> Array:
     defined = finite & (xp.count_nonzero(x > -xp.inf, axis=-1) >= k)
     if holds(xp.any(~defined)):
         raise ValueError(
-            f"each slice needs {k} or more scores above -inf, and neither NaN nor +inf"
+            f"each slice of logits needs {k} or more scores above -inf, and neither NaN nor +inf"
         )
     return defined
 

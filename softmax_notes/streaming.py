@@ -368,9 +368,11 @@ def fold(chunks: Iterable[Array], /) -> State:
     >>> print(round(float(log_total(state)), 4))
     999.4587
     """
-    if not isinstance(chunks, Iterable):
-        raise TypeError(f"chunks must be arrays one after the other, got {type(chunks).__name__}")
-    rest = iter(chunks)
+    try:
+        rest = iter(chunks)
+    except TypeError as error:  # also of an array without axes
+        kind = type(chunks).__name__
+        raise TypeError(f"chunks must be arrays one after the other, got {kind}") from error
     first = next(rest, None)
     if first is None:
         raise ValueError("at least one chunk is needed; it may be empty, of shape (..., 0)")
@@ -672,6 +674,8 @@ def _seen_by(xp: ModuleType, x: Array, state: State) -> tuple[Array, Array]:
     """Give the scores, NaN where they are more than the state has seen, and the maximum."""
     maximum = _checked(state).maximum[..., None]
     _, (x, maximum) = as_arrays(x, maximum)
+    wider = xp.result_type(x.dtype, maximum.dtype)
+    x, maximum = xp.astype(x, wider), xp.astype(maximum, wider)
     try:
         np.broadcast_shapes(x.shape, maximum.shape)
     except (ValueError, TypeError, RuntimeError) as error:

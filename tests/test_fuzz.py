@@ -523,7 +523,8 @@ def tells(error, name, call, words):
 
 def judge(name, call, words):
     """Call the function, and say what is not as it should be."""
-    before = {p: bits(value) for p, value in call.items()}
+    # What is given as out is there to be changed.
+    before = {p: bits(value) for p, value in call.items() if p != "out"}
     try:
         result = called(name, call)
     except (TypeError, ValueError, IndexError) as error:
@@ -535,7 +536,7 @@ def judge(name, call, words):
         assert any(isinstance(value, int) and value >= HUGE for value in call.values())
     else:
         EXPECTED.get(name, lambda *_: None)(result, call, words)
-    assert {p: bits(value) for p, value in call.items()} == before
+    assert {p: bits(call[p]) for p in before} == before
 
 
 @pytest.fixture(autouse=True)
@@ -564,6 +565,29 @@ def test_any_call_gives_what_is_right_or_says_what_is_wrong(name):
     law()
 
 
+CORE = [
+    "definition.softmax", "definition.log_softmax", "definition.logsumexp",
+    "cross_entropy.cross_entropy", "cross_entropy.cross_entropy_grad",
+    "jacobian.softmax_jacobian", "jacobian.softmax_jvp", "jacobian.softmax_vjp",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_anything_in_place_of_one_argument_is_right_or_said_to_be_wrong(name):
+    x = np.array([[1.0, 2.0, 3.0], [0.5, -1.0, 0.0]])
+    fitting = dict.fromkeys(["x", "p", "v", "g", "logits"], x) | {"target": np.array([0, 2])}
+    asked = parameters(name)
+    needed = {p.name: fitting[p.name] for p in asked if p.default is p.empty}
+    wrong = []
+    for p in asked:
+        for word, make in ANYTHING.items():
+            try:
+                judge(name, needed | {p.name: quietly(make)}, {p.name: word})
+            except Exception as error:
+                wrong.append(f"{p.name} = {word}: {error!r}")
+    assert wrong == []
+
+
 def test_nothing_public_is_left_out_but_what_takes_no_argument_or_needs_processes():
     assert PUBLIC.keys() > LEFT_OUT
     wanted = {p.name for name in NAMES for p in parameters(name) if p.default is p.empty}
@@ -585,7 +609,8 @@ def first_of(call):
 
 def check_dtype(result, x):
     """The dtype of x; of integers and numbers the default of the library."""
-    dtype = str(getattr(x, "dtype", "float64")).rpartition(".")[2].lstrip("<>")
+    given = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+    dtype = str(given).rpartition(".")[2].lstrip("<>")
     dtype = {"f4": "float32", "f8": "float64"}.get(dtype, dtype)
     if "float" not in dtype:
         dtype = "float32" if isinstance(x, torch.Tensor) else "float64"
@@ -616,6 +641,8 @@ def without_axis(result, call, words, default=-1):
 
 
 def double(value):
+    if isinstance(value, torch.Tensor):  # NumPy has no 8 bits
+        return value.detach().double()
     values = to_numpy(value) if is_array_api_obj(value) else np.asarray(value)
     return torch.tensor(np.array(values, dtype=np.float64))
 
@@ -786,6 +813,19 @@ FOUND = [
     (lambda: figures.to_simplex(["a"] * 3), TypeError, "p must hold real numbers"),
     (lambda: fast.softmax(NARROW, axis=np.ones(2)), TypeError, "axis must be an integer"),
     (lambda: fast.CrossEntropyLoss(NARROW), TypeError, "weight must be a torch.Tensor"),
+    (
+        lambda: softmax_notes.cross_entropy(NARROW, [0, 1], ignore_index=10**30),
+        ValueError,
+        "ignore_index must be a number of 64 bits",
+    ),
+    (lambda: regression.Accumulator(1).add(10**400), ValueError, "that a float can hold"),
+    (lambda: sampled_softmax.Proposal.unigram([1j, 2j]), TypeError, "some are complex"),
+    (
+        lambda: sampled_softmax.Proposal([1.0]).sample(2**63, np.random.default_rng()),
+        ValueError,
+        "is too large",
+    ),
+    (lambda: streaming.fold(np.array(1.0)), TypeError, "chunks must be arrays"),
     (lambda: check.softmax(len, timeout=float("nan")), ValueError, "timeout must be"),
     (lambda: check.softmax(len, max_examples="1"), TypeError, "max_examples must be an integer"),
 ]
@@ -802,6 +842,30 @@ def test_a_score_that_a_state_has_not_seen_has_no_probability():
     chunk = np.array([1.0, 800.0])  # e^799 is past the largest number
     np.testing.assert_array_equal(np.isnan(streaming.softmax_of(chunk, state)), [False, True])
     np.testing.assert_array_equal(np.isnan(streaming.log_softmax_of(chunk, state)), [False, True])
+
+
+def test_a_state_of_fewer_bits_than_the_scores_is_brought_to_theirs():
+    state = streaming.summarize(np.array([0.0, 3.0], dtype=np.float32))
+    log_p = streaming.log_softmax_of(np.array([3.0, -1e300]), state)
+    np.testing.assert_allclose(log_p, [-np.log1p(np.exp(-3.0)), -1e300], rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("b", "log_abs", "sign"),
+    [
+        ([np.inf, 1.0], np.inf, 1),
+        ([1.0, -np.inf], np.inf, -1),
+        ([np.inf, -np.inf], np.nan, np.nan),
+        ([[np.inf, 1.0], [1.0, 1.0]], [np.inf, np.log(1 + np.e)], [1, 1]),
+    ],
+)
+def test_an_infinite_factor_makes_the_sum_infinite_with_its_sign(b, log_abs, sign):
+    result = softmax_notes.logsumexp([0.0, 1.0], axis=-1, b=b, return_sign=True)
+    np.testing.assert_allclose(result, [log_abs, sign], rtol=1e-15)
+
+
+def test_infinity_times_zero_is_no_number():
+    assert np.isnan(softmax_notes.logsumexp([-np.inf, 0.0], b=[np.inf, 1.0]))
 
 
 def test_an_argument_past_the_largest_number_of_the_dtype_is_infinite_without_a_warning():

@@ -689,7 +689,7 @@ def test_draws_outside_0_and_1_are_refused(quick_library, value):
         (
             lambda: gumbel_top_k([1.0, -INF], 2, [0.5, 0.5]),
             ValueError,
-            "each slice needs 2 or more scores above -inf",
+            "each slice of logits needs 2 or more scores above -inf",
         ),
         (lambda: nucleus_mask([1.0], 0.0), ValueError, r"top_p must be above 0 .* got 0\.0"),
         (lambda: nucleus_mask([1.0], 1.1), ValueError, r"top_p must be above 0 .* got 1\.1"),
