@@ -522,9 +522,10 @@ def tells(error, name, call, words):
 
 
 def judge(name, call, words):
-    """Call the function, and say what is not as it should be."""
+    """Call the function, say what is not as it should be, and tell whether it refused."""
     # What is given as out is there to be changed.
     before = {p: bits(value) for p, value in call.items() if p != "out"}
+    refused = True
     try:
         result = called(name, call)
     except (TypeError, ValueError, IndexError) as error:
@@ -535,8 +536,10 @@ def judge(name, call, words):
     except MemoryError:
         assert any(isinstance(value, int) and value >= HUGE for value in call.values())
     else:
+        refused = False
         EXPECTED.get(name, lambda *_: None)(result, call, words)
     assert {p: bits(call[p]) for p in before} == before
+    return refused
 
 
 @pytest.fixture(autouse=True)
@@ -572,17 +575,34 @@ CORE = [
 ]  # fmt: skip
 
 
+NO_NUMBERS = {
+    "numpy masked", "numpy matrix", "numpy complex64", "numpy complex128", "numpy object",
+    "numpy U3", "numpy datetime64[s]", "numpy structured", "numpy date", "numpy word",
+}  # fmt: skip
+assert ANYTHING.keys() >= NO_NUMBERS
+
+
+def boolean(value):
+    given = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    return str(given).endswith("bool")
+
+
 @pytest.mark.parametrize("name", CORE)
 def test_anything_in_place_of_one_argument_is_right_or_said_to_be_wrong(name):
     x = np.array([[1.0, 2.0, 3.0], [0.5, -1.0, 0.0]])
     fitting = dict.fromkeys(["x", "p", "v", "g", "logits"], x) | {"target": np.array([0, 2])}
     asked = parameters(name)
     needed = {p.name: fitting[p.name] for p in asked if p.default is p.empty}
+    arrays = fitting.keys() | {"b", "weight"}
     wrong = []
     for p in asked:
         for word, make in ANYTHING.items():
             try:
-                judge(name, needed | {p.name: quietly(make)}, {p.name: word})
+                value = quietly(make)
+                refused = judge(name, needed | {p.name: value}, {p.name: word})
+                if not refused:
+                    assert p.name not in arrays or word not in NO_NUMBERS, "accepted"
+                    assert p.name != "where" or value is None or boolean(value), "accepted"
             except Exception as error:
                 wrong.append(f"{p.name} = {word}: {error!r}")
     assert wrong == []
