@@ -51,7 +51,7 @@ serve: book  ## serve the site on this machine
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(SITE) $(PORT)
 
 test: book  ## run every test: package, proofs, doctests, notebooks, ledger, site
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --nbval
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --nbval
 
 test-offline: live pdf epub  ## make the offline copies and the live page, and test them
 	@$(MAKE) --no-print-directory book

@@ -5,7 +5,15 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from tests.libraries import LIBRARIES
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
+if PROFILE == "quick":
+    # Most of JAX's time is compilation: here it is quick, in the other profiles as users have it.
+    os.environ.setdefault(
+        "XLA_FLAGS",
+        "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
+    )
+
+from tests.libraries import LIBRARIES  # noqa: E402
 
 settings.register_profile(
     "quick",
@@ -24,7 +32,7 @@ settings.register_profile(
     database=None,
     phases=[Phase.explicit, Phase.generate],
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+settings.load_profile(PROFILE)
 
 
 @pytest.fixture(params=LIBRARIES.values(), ids=LIBRARIES)
