@@ -376,15 +376,13 @@ def peak(function, *arrays, **options):
 @pytest.mark.claim("prop-attention-memory")
 def test_memory_grows_with_the_length_when_tiled_and_with_its_square_when_not():
     sizes = {}
-    for n in (256, 512, 1024):
+    for n in (64, 256, 512):  # the first fills what is filled once
         q, k, v, g = (normal(n, 8, seed=i).astype("float32") for i in range(4))
         sizes["tiled", n] = peak(tiled_attention, q, k, v, block_size=32)
         sizes["back", n] = peak(tiled_attention_vjp, q, k, v, g, block_size=32)
-        if n < 1024:
-            sizes["whole", n] = peak(attention, q, k, v)
+        sizes["whole", n] = peak(attention, q, k, v)
     for name in ("tiled", "back"):
         assert 1.8 < sizes[name, 512] / sizes[name, 256] < 2.1
-        assert 1.8 < sizes[name, 1024] / sizes[name, 512] < 2.1
     assert 3.6 < sizes["whole", 512] / sizes["whole", 256] < 4.2
 
 

@@ -160,7 +160,7 @@ def test_calls_of_pytorch_and_jax_can_be_pasted_too():
 
 
 def test_a_report_is_the_same_every_time_and_a_seed_changes_where_it_looks():
-    first, second = (str(check.softmax(naive, level="robust")) for _ in range(2))
+    first, second = (str(check.softmax(naive, level="robust", max_examples=5)) for _ in range(2))
     assert first == second
     assert check.softmax(naive, level="robust", seed=1).diagnoses == ["no-shift"]
 
