@@ -15,14 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -38,6 +36,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 import softmax_notes as reference
+from benchmarks.machine import machine
 from softmax_notes import fast
 
 jax.config.update("jax_enable_x64", True)
@@ -64,23 +63,7 @@ BURST = 0.012  # seconds
 REST = 0.006  # between bursts: the threads of OpenMP go to sleep
 ROUNDS = 5
 PARTS = (*FUNCTIONS, "growth", "start")
-
-
-def machine() -> dict[str, Any]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        processor = next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
-    except (OSError, StopIteration):
-        processor = platform.processor() or "unknown"
-    packages = ("numpy", "numba", "llvmlite", "scipy", "torch", "jax", "jaxlib", "onnxruntime")
-    return {
-        "processor": processor,
-        "architecture": platform.machine(),
-        "system": platform.system(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: version(name).split("+")[0] for name in packages},
-    }
+PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "torch", "jax", "jaxlib", "onnxruntime")
 
 
 # --- the competitors of a case: name -> a call without arguments
@@ -454,7 +437,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
     study = json.loads(options.output.read_text("utf-8")) if options.output.exists() else {}
-    study["machine"] = machine()
+    study["machine"] = machine(PACKAGES)
     rows = study.get("rows", [])
     for part in (options.only,) if options.only else PARTS:
         if part == "growth":
