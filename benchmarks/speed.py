@@ -226,9 +226,8 @@ def with_threads(number: int, call: Callable[[], object]) -> list[float]:
 
 MEMORY = """
 import sys, numpy as np
+from benchmarks.machine import resident
 kind, n = sys.argv[1], int(sys.argv[2])
-def peak():
-    return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1])
 if kind == "PyTorch":
     import torch
     call = lambda x: torch.softmax(torch.from_numpy(x), -1)
@@ -244,9 +243,9 @@ else:
 for size in (1, 200_000):  # what is compiled or loaded at the first call does not count
     call(np.zeros(size, np.float32))
 x = np.zeros(n, np.float32) + 1
-before = peak()
+before = resident("VmHWM")
 y = call(x)
-print((peak() - before) * 1024)
+print(resident("VmHWM") - before)
 """
 
 
