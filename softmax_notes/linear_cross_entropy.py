@@ -28,7 +28,7 @@ with needs("torch"):
     from torch import Tensor
 
 from softmax_notes._arrays import whole
-from softmax_notes._losses import check_one_a_class, check_options
+from softmax_notes._losses import check_ignored, check_one_a_class, check_options
 
 __all__ = ["linear_cross_entropy"]
 
@@ -112,7 +112,8 @@ def linear_cross_entropy(
     """
     n = _check(X, W, target, bias, weight, label_smoothing, reduction, tile)
     X, target, shape = X.reshape(-1, X.shape[-1]), target.reshape(-1).long(), target.shape
-    kept = None if ignore_index is None else target != whole(ignore_index, "ignore_index")
+    check_ignored(ignore_index, soft=False)
+    kept = None if ignore_index is None else target != ignore_index
     if kept is not None:  # whatever an ignored row holds, it reaches nothing
         X, target = X[kept], target[kept]
     wrong = (target < 0) | (target >= n)

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -585,7 +585,7 @@ def merge_losses(a: Loss, b: Loss, /) -> Loss:
     1.4076
     """
     for name, seen in (("a", a), ("b", b)):
-        _checked_loss(seen, name)
+        _checked(seen, name, Loss)
     state = merge(a.state, b.state)
     xp = array_namespace(state.maximum)
     left, right = (_raised(xp, seen, state.maximum) for seen in (a, b))
@@ -614,7 +614,7 @@ def loss(seen: Loss, /) -> Array:
     >>> print(f"{loss(seen):.4g}")
     1.523e-08
     """
-    xp = array_namespace(_checked_loss(seen).gap)
+    xp = array_namespace(_checked(seen, "seen", Loss).gap)
     return seen.gap + seen.amount * xp.log1p(_number(xp, seen.state.maximum, seen.state.rest))
 
 
@@ -656,18 +656,13 @@ def _number(xp: ModuleType, maximum: Array, y: Array) -> Array:
     return xp.where(xp.isfinite(maximum), y, xp.nan)
 
 
-def _checked(state: State, name: str = "state") -> State:
-    if not isinstance(state, State):
-        raise TypeError(f"{name} must be a State, as summarize gives, got {type(state).__name__}")
-    return state
-
-
-def _checked_loss(seen: Loss, name: str = "seen") -> Loss:
-    if not isinstance(seen, Loss):
+def _checked(value: Any, name: str = "state", kind: type = State) -> Any:
+    if not isinstance(value, kind):
+        maker = "summarize" if kind is State else "summarize_loss"
         raise TypeError(
-            f"{name} must be a Loss, as summarize_loss gives, got {type(seen).__name__}"
+            f"{name} must be a {kind.__name__}, as {maker} gives, got {type(value).__name__}"
         )
-    return seen
+    return value
 
 
 def _seen_by(xp: ModuleType, x: Array, state: State) -> tuple[Array, Array]:

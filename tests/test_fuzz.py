@@ -838,6 +838,13 @@ FOUND = [
         ValueError,
         "ignore_index must be a number of 64 bits",
     ),
+    (
+        lambda: linear_cross_entropy.linear_cross_entropy(
+            torch.ones(2, 3), torch.ones(4, 3), torch.tensor([0, 1]), ignore_index=10**30
+        ),
+        ValueError,
+        "ignore_index must be a number of 64 bits",
+    ),
     (lambda: regression.Accumulator(1).add(10**400), ValueError, "that a float can hold"),
     (lambda: sampled_softmax.Proposal.unigram([1j, 2j]), TypeError, "some are complex"),
     (

@@ -63,7 +63,7 @@ def evaluate(logits: Any, target: Any, options: Options, want: bool, out: Any = 
     if y is None:
         wrong, total = kernels.weigh(target, n, ignored, skip, weight)
         if wrong >= 0:
-            raise ValueError(f"target must be from 0 to {n - 1}, got {int(target[wrong])}")
+            raise _out_of_range(target[wrong], n)
     else:
         total = float(len(rows))
     mean = options.reduction == "mean"
@@ -140,7 +140,7 @@ def _quick(logits: Any, target: Any, options: Options, want: bool, out: Any) -> 
     weigh, losses, add_up = _ENTRIES[kind]
     wrong, total = weigh(target, n, ignored, skip, weight)
     if wrong >= 0:
-        raise ValueError(f"target must be from 0 to {n - 1}, got {int(target[wrong])}")
+        raise _out_of_range(target[wrong], n)
     divisor = (total or math.nan) if options.reduction == "mean" else 1.0
     if logits.size <= ALONE_UP_TO:
         losses(
@@ -179,7 +179,7 @@ def _columns(given: Source, target: Any, options: Options, want: bool, out: Any)
     skip, ignored = options.ignore_index is not None, int(options.ignore_index or 0)
     wrong, total = kernels.weigh(t, n, ignored, skip, _NO_WEIGHT[x.dtype.char])
     if wrong >= 0:
-        raise ValueError(f"target must be from 0 to {n - 1}, got {int(t[wrong])}")
+        raise _out_of_range(t[wrong], n)
     divisor = (total or math.nan) if options.reduction == "mean" else 1.0
     kept = np.ones(t.shape, bool) if not skip else t != ignored
     each = (len(x), 1, x.shape[2])
@@ -205,6 +205,10 @@ def _columns(given: Source, target: Any, options: Options, want: bool, out: Any)
         return value, result(given, grad)
     target_of(given, out, a.shape)[...] = grad
     return value, out
+
+
+def _out_of_range(target: Any, n: int) -> ValueError:
+    return ValueError(f"target must be from 0 to {n - 1}, got {int(target)}")
 
 
 def _single(given: Source, value: float) -> Any:
