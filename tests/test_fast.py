@@ -234,6 +234,84 @@ def test_the_error_does_not_grow_with_n(values, n, dtype):
     assert ulp_error(fast.logsumexp(x), [truth.logsumexp], dtype) <= 8
 
 
+def slopes(dtype):
+    """Columns whose maximum comes late, jumps, comes often, or changes the kind of shift."""
+    n, far = 75, {"float32": 512, "float64": 4096}[dtype]
+    rise = np.linspace(-9, 9, n)
+    yield rise
+    yield rise[::-1]
+    yield np.where(np.arange(n) < 70, -INF, rise)
+    yield np.resize([3.0, 3.0, -1.0, 3.0], n)
+    yield np.floor(rise)  # each maximum comes several times before there is another
+    for low, high in ((-far - 3, 0), (-far + 0.5, 2), (-3 * far, -2 * far), (0, far - 0.5)):
+        yield np.where(np.arange(n) < 30, low - np.arange(n) % 2, high - np.arange(n) % 3)
+    yield np.where(np.arange(n) == 40, 2.0 * far, rise)
+
+
+@pytest.mark.claim("prop-fast-shift")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_columns_are_added_up_wherever_their_maxima_come(dtype):
+    eps = np.finfo(dtype).eps
+    columns = np.stack([x.astype(dtype) for x in slopes(dtype)], axis=1)
+    together = [f(columns, axis=0) for f in EACH.values()]
+    target = np.arange(columns.shape[1]) + 60
+    loss, grad = fast.cross_entropy_value_and_grad(columns, target, axis=0, reduction="none")
+    for j, t in enumerate(target):
+        x = columns[:, j]
+        truth = exact(x)
+        alone = [f(np.stack([x, x], axis=1), axis=0)[..., 0] for f in EACH.values()]
+        for p, log_p, log_total in ([r[..., j] for r in together], alone):
+            assert ulp_error(p, truth.softmax, dtype) <= 8
+            assert ulp_error(log_p, truth.log_softmax, dtype) <= 8
+            error = abs(float(log_total) - float(truth.logsumexp))
+            assert error <= 8 * eps * max(abs(float(truth.logsumexp)), float(abs(x.max())))
+        assert ulp_error(loss[[j]], [-truth.log_softmax[t]], dtype) <= 8
+        with mpmath.workdps(DIGITS):
+            truth.softmax[t] = mpmath.expm1(truth.log_softmax[t])
+        assert ulp_error(grad[:, j], truth.softmax, dtype) <= 8
+
+
+def test_a_maximum_that_comes_more_often_than_float32_can_count_is_counted():
+    x = np.zeros((2**25, 2), np.float32)
+    np.testing.assert_allclose(fast.logsumexp(x, axis=0), 25 * np.log(2), rtol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", [(40, 3), (2, 40, 3), (4, 5, 300), (3, 130, 40)], ids=str)
+def test_losses_along_another_axis_are_those_of_pytorch(shape, reduction, weighted, dtype):
+    rng, axis = np.random.default_rng(0), len(shape) - 2
+    n, places = shape[axis], shape[:axis] + shape[axis + 1 :]
+    x = scores(shape, dtype)
+    target = np.where(rng.random(places) < 0.2, -100, rng.integers(0, n, places))
+    target.flat[0] = 0
+    weight = rng.uniform(0.1, 2, n) * (np.arange(n) > 0) if weighted else None
+    t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(
+        t if axis else t.T,
+        torch.tensor(target),
+        weight=None if weight is None else torch.tensor(weight),
+        reduction=reduction,
+    )
+    expected.sum().backward()
+    eps = np.finfo(dtype).eps
+    # What is ignored is not looked at: NaN there changes nothing.
+    x = np.where(np.expand_dims(target == -100, axis), NAN, x).astype(dtype)
+    spaced = np.empty((*shape, 2), dtype)[..., 0]
+    for out in (None, np.empty_like(x), spaced, torch.empty_like(torch.tensor(x)), x):
+        logits, y, w = x, target, weight
+        if isinstance(out, torch.Tensor):
+            logits, y, w = (v if v is None else torch.tensor(v) for v in (x, target, weight))
+        options = {"axis": axis, "weight": w, "ignore_index": -100, "reduction": reduction}
+        alone = fast.cross_entropy(logits, y, **options)
+        loss, grad = fast.cross_entropy_value_and_grad(logits, y, out=out, **options)
+        assert out is None or grad is out
+        np.testing.assert_array_equal(alone, loss)
+        np.testing.assert_allclose(loss, expected.detach(), rtol=40 * eps, atol=80 * eps)
+        np.testing.assert_allclose(grad, t.grad, rtol=60 * eps, atol=20 * eps)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_pieces_of_a_long_row_may_lie_on_either_side_of_where_the_shift_changes(dtype):
     border = {"float32": 512, "float64": 4096}[dtype]

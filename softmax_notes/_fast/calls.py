@@ -9,8 +9,19 @@ import numpy as np
 
 from softmax_notes._arrays import as_arrays, flag, normalized_axes
 from softmax_notes._fast import kernels
-from softmax_notes._fast.kernels import ALONE_UP_TO, BLOCK, CHUNK, LOGSUMEXP, LONG, PANEL, SOFTMAX
+from softmax_notes._fast.kernels import (
+    ALONE_UP_TO,
+    BLOCK,
+    CHUNK,
+    LOGSUMEXP,
+    LONG,
+    NARROW,
+    SOFTMAX,
+    TILE,
+    WIDE,
+)
 from softmax_notes._fast.threads import ALONE, run
+from softmax_notes._fast.vectors import BYTES
 
 FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
 STREAM = 16 * 2**20  # bytes of a result that will not stay in a cache, and is written past it
@@ -107,7 +118,7 @@ def elementwise(x: Any, axis: Any, out: Any, kind: int) -> Any:
     if type(axis) is int and (axis == -1 or axis == 1) and matrix(x):
         if out is None:
             out = np.empty_like(x)
-        elif out is not x and not fits(x, out):
+        elif out is not x and not takes(x, out, x.shape):
             return _elementwise(x, axis, out, kind)
         if x.size <= ALONE_UP_TO:
             rows_alone(x, out, kind)
@@ -128,11 +139,11 @@ def matrix(x: Any) -> bool:
     )
 
 
-def fits(x: Any, out: Any) -> bool:
-    """Tell whether they can write there what they make of a matrix."""
+def takes(x: Any, out: Any, shape: tuple[int, ...]) -> bool:
+    """Tell whether they can write there what they make of a matrix, of a shape."""
     return (
         type(out) is np.ndarray
-        and out.shape == x.shape
+        and out.shape == shape
         and out.dtype is x.dtype
         and out.flags.carray
         # Arrays that own their memory do not share it.
@@ -157,7 +168,7 @@ def _elementwise(x: Any, axis: Any, out: Any, kind: int) -> Any:
         _fill(a, axis, b, kind)
         return result(given, b)
     b = target_of(given, out, a.shape)
-    direct = b.dtype == a.dtype and not (np.may_share_memory(a, b) and not _same(a, b))
+    direct = b.dtype == a.dtype and not (np.may_share_memory(a, b) and not same(a, b))
     c = b if direct else np.empty_like(a)
     _fill(a, axis, c, kind)
     if not direct and given.torch is not None:
@@ -167,7 +178,7 @@ def _elementwise(x: Any, axis: Any, out: Any, kind: int) -> Any:
     return out
 
 
-def _same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any) -> bool:
     return bool(
         a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
         and a.strides == b.strides
@@ -214,11 +225,23 @@ def slices(a: Any, b: Any, kind: int) -> None:
     if inner == 1:
         whole_rows(a.reshape(outer, n), b.reshape(outer, -1), kind)
         return
-    lanes = 64 // a.itemsize
-    wide = -(-inner // lanes)
-    width = min(wide, max(4, PANEL // (n * lanes)))
-    blocks = outer * -(-wide // width)
-    run(kernels.columns, (a, b, kind, streamed(b)), blocks, blocks)
+    width, blocks = tiles(a)
+    args = (a, b, width, kind, streamed(b))
+    if a.size <= ALONE_UP_TO:
+        kernels.columns(*args, ALONE, ALONE, 0)
+    else:
+        run(kernels.columns, args, blocks, blocks)
+
+
+def tiles(a: Any) -> tuple[int, int]:
+    """Give how many columns of a, of shape (outer, n, inner), are done at a time, and how often.
+
+    The number of columns fills whole vectors.
+    """
+    outer, n, inner = a.shape
+    most = min(max(TILE // n, NARROW), WIDE) // BYTES
+    width = min(most, -(-inner * a.itemsize // BYTES)) * BYTES // a.itemsize
+    return width, outer * -(-inner // width)
 
 
 def streamed(b: Any) -> bool:
@@ -262,15 +285,16 @@ def reduced(x: Any, axis: Any, keepdims: bool, out: Any) -> Any:
     """Do logsumexp."""
     keepdims = flag(keepdims, "keepdims")
     if type(axis) is int and (axis == -1 or axis == 1) and not keepdims and matrix(x):
-        b = np.empty((len(x), 1), x.dtype)
+        direct = out is not None and takes(x, out, x.shape[:1])
+        b = out.reshape(len(x), 1) if direct else np.empty((len(x), 1), x.dtype)
         if x.size <= ALONE_UP_TO:
             rows_alone(x, b, LOGSUMEXP)
         else:
             whole_rows(x, b, LOGSUMEXP)
-        b = b[:, 0]
         if out is None:
-            return b
-        target_of(Source(x, None, x.dtype), out, b.shape)[...] = b
+            return b[:, 0]
+        if not direct:
+            target_of(Source(x, None, x.dtype), out, x.shape[:1])[...] = b[:, 0]
         return out
     given = source(x)
     a = given.array

@@ -12,16 +12,16 @@ from softmax_notes._fast import kernels
 from softmax_notes._fast.calls import (
     FLOAT64,
     Source,
-    fits,
     matrix,
     result,
-    slices,
     source,
     streamed,
     summed,
+    takes,
     target_of,
+    tiles,
 )
-from softmax_notes._fast.kernels import ALONE_UP_TO, BLOCK, CHUNK, LOG_SOFTMAX, LONG, SOFTMAX
+from softmax_notes._fast.kernels import ALONE_UP_TO, BLOCK, CHUNK, LONG, SOFTMAX
 from softmax_notes._fast.threads import ALONE, run
 from softmax_notes._losses import check_ignored, check_options
 
@@ -29,7 +29,7 @@ _INT64 = np.dtype("int64")
 _NOTHING = {kind: np.empty((0, 0), kind) for kind in "fd"}
 _NO_WEIGHT = {kind: np.empty(0, kind) for kind in "fd"}
 _NO_CLASS = np.empty(0, _INT64)
-_ENTRIES: dict[Any, Any] = {}  # the kernels of `_quick` as compiled for a dtype
+_ENTRIES: dict[Any, Any] = {}  # `kernels.whole_loss` as compiled for a dtype
 
 
 class Options(NamedTuple):
@@ -54,9 +54,7 @@ def evaluate(logits: Any, target: Any, options: Options, want: bool, out: Any = 
     rows, shape, axis = _rows(given.array, options.axis)
     y, target = _targets(given, target, rows, shape, axis, options.ignore_index)
     char = rows.dtype.char
-    weight = _NO_WEIGHT[char]
-    if options.weight is not None:
-        weight = _weight(given, options.weight, rows)
+    weight = _weight(given, options.weight, rows)
     skip = options.ignore_index is not None
     ignored = int(options.ignore_index or 0)
     n = rows.shape[1]
@@ -68,10 +66,9 @@ def evaluate(logits: Any, target: Any, options: Options, want: bool, out: Any = 
         total = float(len(rows))
     mean = options.reduction == "mean"
     divisor = (total or math.nan) if mean else 1.0
-    grad = _NOTHING[char]
-    direct = False
+    grad, direct = _NOTHING[char], False
     if want:
-        grad, direct = _room(given, out, rows, axis)
+        grad, direct = _room(given, out, rows, rows.shape, axis == given.array.ndim - 1)
     loss = np.empty(len(rows))
     if rows.size:
         plain = y is None and not options.label_smoothing
@@ -82,22 +79,12 @@ def evaluate(logits: Any, target: Any, options: Options, want: bool, out: Any = 
         )  # fmt: skip
     else:
         loss[:] = 0.0
-    if options.reduction == "none":
-        value = result(given, loss.reshape(shape).astype(rows.dtype))
-    else:
-        value = _single(given, kernels.add_up(loss) / divisor)
+    value = _value(given, loss, shape, options, divisor)
     if not want:
         return value, None
     if direct:
         return value, out
-    grad = np.moveaxis(grad.reshape((*shape, n)), -1, axis)
-    if out is None:
-        return value, result(given, grad)
-    if given.torch is not None:
-        out.copy_(given.torch.from_numpy(grad))
-    else:
-        out[...] = grad
-    return value, out
+    return value, _handed_over(given, np.moveaxis(grad.reshape((*shape, n)), -1, axis), out)
 
 
 def _plain_matrix(logits: Any, target: Any, options: Options, out: Any) -> bool:
@@ -117,38 +104,33 @@ def _plain_matrix(logits: Any, target: Any, options: Options, out: Any) -> bool:
         and target.dtype is _INT64
         and target.shape == logits.shape[:1]
         and target.flags.carray
-        and (out is None or fits(logits, out))
+        and (out is None or takes(logits, out, logits.shape))
     )
 
 
 def _quick(logits: Any, target: Any, options: Options, want: bool, out: Any) -> Any:
-    ignored = options.ignore_index
-    skip, ignored = ignored is not None, ignored or 0
-    kind = logits.dtype
-    n, weight, loss = logits.shape[1], _NO_WEIGHT[kind.char], np.empty(len(logits))
+    skip, ignored = options.ignore_index is not None, options.ignore_index or 0
+    kind, mean = logits.dtype, options.reduction == "mean"
+    weight = _NO_WEIGHT[kind.char]
     if not want:
         out = _NOTHING[kind.char]
     elif out is None:
         out = np.empty_like(logits)
-    args = (logits, target, weight, ignored, skip, 1.0, loss, out, want, False, ALONE, ALONE, 0)
-    if kind not in _ENTRIES:
-        _ENTRIES[kind] = (
-            kernels.entry_of(kernels.weigh, (target, n, ignored, skip, weight)),
-            kernels.entry_of(kernels.losses, args),
-            kernels.entry_of(kernels.add_up, (loss,)),
-        )
-    weigh, losses, add_up = _ENTRIES[kind]
-    wrong, total = weigh(target, n, ignored, skip, weight)
-    if wrong >= 0:
-        raise _out_of_range(target[wrong], n)
-    divisor = (total or math.nan) if options.reduction == "mean" else 1.0
     if logits.size <= ALONE_UP_TO:
-        losses(
-            logits, target, weight, ignored, skip, divisor, loss, out, want, False, ALONE, ALONE, 0
-        )
+        args = (logits, target, weight, ignored, skip, mean, out, want, ALONE)
+        if kind not in _ENTRIES:
+            _ENTRIES[kind] = kernels.entry_of(kernels.whole_loss, args)
+        wrong, value = _ENTRIES[kind](*args)
     else:
-        _hard(logits, None, target, weight, ignored, skip, 0.0, divisor, loss, out, want)
-    return kind.type(add_up(loss) / divisor), out if want else None
+        wrong, divisor = kernels.weigh(target, logits.shape[1], ignored, skip, weight)
+        divisor = (divisor or math.nan) if mean else 1.0
+        if wrong < 0:
+            loss = np.empty(len(logits))
+            _hard(logits, None, target, weight, ignored, skip, 0.0, divisor, loss, out, want)
+            value = kernels.add_up(loss) / divisor
+    if wrong >= 0:
+        raise _out_of_range(target[wrong], logits.shape[1])
+    return kind.type(value), out if want else None
 
 
 def _along_columns(given: Source, target: Any, options: Options, out: Any) -> bool:
@@ -162,11 +144,9 @@ def _along_columns(given: Source, target: Any, options: Options, out: Any) -> bo
     place = axis % a.ndim
     return bool(
         a.flags.c_contiguous
-        and options.weight is None
         and not options.label_smoothing
         and getattr(target, "shape", None) == a.shape[:place] + a.shape[place + 1 :]
         and str(target.dtype).rpartition(".")[2].startswith(("int", "uint"))
-        and (out is None or type(out) is np.ndarray)
     )
 
 
@@ -177,44 +157,50 @@ def _columns(given: Source, target: Any, options: Options, want: bool, out: Any)
     x = a.reshape(math.prod(a.shape[:place]), n, math.prod(a.shape[place + 1 :]))
     t = np.ascontiguousarray(_plain(given, target, "target"), dtype=_INT64).reshape(-1)
     skip, ignored = options.ignore_index is not None, int(options.ignore_index or 0)
-    wrong, total = kernels.weigh(t, n, ignored, skip, _NO_WEIGHT[x.dtype.char])
+    weight = _weight(given, options.weight, x)
+    wrong, total = kernels.weigh(t, n, ignored, skip, weight)
     if wrong >= 0:
         raise _out_of_range(t[wrong], n)
     divisor = (total or math.nan) if options.reduction == "mean" else 1.0
-    kept = np.ones(t.shape, bool) if not skip else t != ignored
-    each = (len(x), 1, x.shape[2])
-    at, kept = np.where(kept, t, 0).reshape(each), kept.reshape(each)
-    b = np.empty_like(x)
-    slices(x, b, LOG_SOFTMAX)
-    log_p = np.take_along_axis(b, at, 1).astype(FLOAT64)
-    loss = np.where(kept, -log_p, 0.0)
-    if options.reduction == "none":
-        value = result(given, loss.reshape(shape).astype(x.dtype))
+    grad, direct = _room(given, out, a, x.shape, True) if want else (x, False)
+    loss = np.empty(len(t))
+    width, blocks = tiles(x)
+    args = (
+        x, t, width, weight, ignored, skip, divisor, loss, grad, want, want and streamed(grad),
+    )  # fmt: skip
+    if x.size <= ALONE_UP_TO:
+        kernels.column_losses(*args, ALONE, ALONE, 0)
     else:
-        value = _single(given, kernels.add_up(loss.reshape(-1)) / divisor)
+        run(kernels.column_losses, args, blocks, blocks)
+    value = _value(given, loss, shape, options, divisor)
     if not want:
         return value, None
-    slices(x, b, SOFTMAX)
-    np.put_along_axis(b, at, np.expm1(log_p).astype(x.dtype), 1)  # p - 1, and nothing cancels
-    if divisor != 1:
-        b *= x.dtype.type(1 / divisor)
-    if not kept.all():
-        np.copyto(b, 0, where=~kept)
-    grad = b.reshape(a.shape)
+    return value, out if direct else _handed_over(given, grad.reshape(a.shape), out)
+
+
+def _value(given: Source, loss: Any, shape: Any, options: Options, divisor: float) -> Any:
+    """Bring the losses to what was asked for."""
+    if options.reduction == "none":
+        return result(given, loss.reshape(shape).astype(given.array.dtype))
+    value = kernels.add_up(loss) / divisor
+    if given.torch is not None:
+        return given.torch.tensor(value, dtype=given.dtype)
+    return given.dtype.type(value)
+
+
+def _handed_over(given: Source, grad: Any, out: Any) -> Any:
+    """Give the gradient in the library and dtype of logits, or in out."""
     if out is None:
-        return value, result(given, grad)
-    target_of(given, out, a.shape)[...] = grad
-    return value, out
+        return result(given, grad)
+    if given.torch is not None:
+        out.copy_(given.torch.from_numpy(grad))
+    else:
+        out[...] = grad
+    return out
 
 
 def _out_of_range(target: Any, n: int) -> ValueError:
     return ValueError(f"target must be from 0 to {n - 1}, got {int(target)}")
-
-
-def _single(given: Source, value: float) -> Any:
-    if given.torch is not None:
-        return given.torch.tensor(value, dtype=given.dtype)
-    return given.dtype.type(value)
 
 
 def _rows(a: Any, axis: int) -> tuple[Any, tuple[int, ...], int]:
@@ -227,16 +213,17 @@ def _rows(a: Any, axis: int) -> tuple[Any, tuple[int, ...], int]:
     return np.ascontiguousarray(a).reshape(math.prod(shape), n), shape, axis
 
 
-def _room(given: Source, out: Any, rows: Any, axis: int) -> tuple[Any, bool]:
-    """Give rows for the gradient: those of out, if it is laid out in that way."""
-    if out is None:
-        return np.empty(rows.shape, rows.dtype), False
-    b = target_of(given, out, given.array.shape)
-    if b.dtype == rows.dtype and axis == b.ndim - 1 and b.flags.c_contiguous:
-        b = b.reshape(rows.shape)
-        if not np.may_share_memory(b, rows):
-            return b, True
-    return np.empty(rows.shape, rows.dtype), False
+def _room(
+    given: Source, out: Any, x: Any, shape: tuple[int, ...], ordered: bool
+) -> tuple[Any, bool]:
+    """Give a place of some shape for the gradient by x: the memory of out, if that will do."""
+    if out is not None:
+        b = target_of(given, out, given.array.shape)
+        if ordered and b.dtype == x.dtype and b.flags.c_contiguous:
+            b = b.reshape(shape)
+            if not np.may_share_memory(b, x):
+                return b, True
+    return np.empty(shape, x.dtype), False
 
 
 def _plain(given: Source, value: Any, name: str) -> Any:
@@ -289,8 +276,11 @@ def _targets(
     return y.reshape(rows.shape), _NO_CLASS
 
 
-def _weight(given: Source, weight: Any, rows: Any) -> Any:
-    n = rows.shape[1]
+def _weight(given: Source, weight: Any, x: Any) -> Any:
+    """Check the weights of the classes, which lie along axis 1 of x; none are no numbers."""
+    if weight is None:
+        return _NO_WEIGHT[x.dtype.char]
+    n = x.shape[1]
     weight = _plain(given, weight, "weight")
     if weight.shape != (n,):
         raise ValueError(
@@ -299,7 +289,7 @@ def _weight(given: Source, weight: Any, rows: Any) -> Any:
     valid = (weight >= 0) & (weight < np.inf)
     if not valid.all():
         raise ValueError(f"weight must hold finite numbers from 0 on, got {weight[~valid][0]}")
-    return np.ascontiguousarray(weight, dtype=rows.dtype)
+    return np.ascontiguousarray(weight, dtype=x.dtype)
 
 
 def _hard(

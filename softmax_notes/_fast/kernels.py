@@ -26,6 +26,7 @@ import numpy as np
 from numba.core.caching import FunctionCache
 
 from softmax_notes._fast.vectors import (
+    any_less,
     constant,
     data,
     fence,
@@ -55,7 +56,6 @@ from softmax_notes._fast.vectors import (
     vector_of,
     where_equal,
     where_less,
-    with_lane,
 )
 
 SOFTMAX, LOG_SOFTMAX, LOGSUMEXP = 0, 1, 2
@@ -67,7 +67,12 @@ ALONE_UP_TO = 16384  # elements that are not worth a second thread
 SHORT = 8  # vectors: rows up to here are done four at a time
 DEEP = 128  # vectors: in rows up to here the maximum is sought two rows ahead
 LATE = 65536  # bytes: rows up to here are written while the next one is summed up
-PANEL = 32768  # elements of columns that are copied side by side
+EIGHT = 8  # rows of columns that are added before rounding errors are looked after
+COUNTED = (
+    2**20
+)  # rows after which columns count their maxima anew: float32 counts no farther than 2^24
+TILE = 2**18  # bytes of columns that are to be found in a cache when they are read again
+NARROW, WIDE = 1024, 4096  # bytes of a row of these columns, at the least and at the most
 CHUNK = 32768  # elements of a piece of a long row
 LONG = 131072  # a row longer than this is read in pieces
 
@@ -799,139 +804,251 @@ def spread(x, totals, out, kind, streamed, factor, state, bell, me):
 # --- slices that are not contiguous: x (outer, n, inner), and each lane is a slice of its own
 
 
-@inline
-def column_terms(panel, at, step, n, shift, keep):
-    """Add the exponentials of each lane of a column of vectors; replace it by them, if asked."""
-    zero = fill(vector_of(panel), 0.0)
-    high, low, s, undefined = zero, zero, zero, zero
-    for i in range(n):
-        e, e_nan = raised(load(zero, panel, at + i * step), shift)
-        if keep:
-            store(panel, at + i * step, e)
-        s, undefined = s + e, undefined + e_nan
-        if i % 8 == 7:
-            high, low = flush(high, low, s)
-            s = zero
-    return flush(high, low + (undefined - undefined), s)
+class Tile(NamedTuple):
+    """Columns side by side, and room for what they come to: rows of numbers, one for each column.
+
+    TOP is the maximum m; HIGH + LOW is the sum of the other exponentials with its rounding errors.
+    TIES is how often m comes while they are added; in the end all but one are part of the sum, and
+    FIRST, the exponential of m, has its place. Both are NaN if a score of the column is.
+    """
+
+    x: Any
+    at: int  # the first score
+    step: int  # elements from a row of scores to the next
+    n: int
+    count: int  # columns
+    room: Any
+    width: int  # elements from a row of room to the next
+
+
+TOP, HIGH, LOW, TIES = 0, 1, 2, 3
+FIRST = TIES
 
 
 @inline
-def column_others(panel, at, step, n, shift, m):
-    """Add those that are not the maximum of their lane."""
-    zero = fill(vector_of(panel), 0.0)
-    high, low, s = zero, zero, zero
-    for i in range(n):
-        y = load(zero, panel, at + i * step)
-        s = s + where_equal(y, m, zero, exponential(y, shift))
-        if i % 8 == 7:
-            high, low = flush(high, low, s)
-            s = zero
-    return flush(high, low, s)
+def told(tile, what, j):
+    """Read what is known of the columns from j on."""
+    return load(vector_of(tile.x), tile.room, what * tile.width + j)
 
 
 @inline
-def column_log(panel, at, step, n, shift, m, high, low):
-    """Give log1p of the excess of each lane, as `excess` does for a row."""
-    first = exponential(m, shift)
-    dominated = False
-    for j in range(lanes(m)):
-        s, one = np.float64(lane(high, j)) + lane(low, j), np.float64(lane(first, j))
-        dominated |= s < 1.5 * one
-    rest_high, rest_low = high, low
-    if dominated:
-        rest_high, rest_low = column_others(panel, at, step, n, shift, m)
-    logs = m
-    for j in range(lanes(m)):
-        s, one = np.float64(lane(high, j)) + lane(low, j), np.float64(lane(first, j))
-        rest = s - one
-        if s < 1.5 * one:
-            rest = np.float64(lane(rest_high, j)) + lane(rest_low, j)
-        logs = with_lane(logs, j, np.log1p(rest / one))
-    return logs
+def tell(tile, what, j, v):
+    """Write it down."""
+    store(tile.room, what * tile.width + j, v)
 
 
 @inline
-def column_logsumexp(panel, at, step, n, m, log_s):
-    """Give m + log S of each lane; an infinite m decides alone, unless there is NaN."""
-    result = m
-    for j in range(lanes(m)):
-        top = np.float64(lane(m, j))
-        value = top + lane(log_s, j)
-        if abs(top) == np.inf:
-            value = top
-            for i in range(n):
-                if has_nan(panel, at + i * step + j, 1):
-                    value = np.nan
-        result = with_lane(result, j, value)
-    return result
+def near(m):
+    """Give the size of a maximum below which K ln 2 is the shift, and one less."""
+    return constant(m, "exact") - fill(m, 1.0)
+
+
+@inline
+def bounded(m):
+    """Give m, or the least number near enough to 0 that K ln 2 is its shift."""
+    return larger(fill(m, 0.0) - near(m), m)
+
+
+@inline
+def power_of_two(k):
+    """Give 2^k for whole numbers from 0 down; next to nothing where it is less than that."""
+    shifted = larger(constant(k, "least"), k) + constant(k, "magic")
+    return times_power_of_two(fill(k, 1.0), shifted)
+
+
+@inline
+def moved(tile, j, old, top, shift):
+    """Bring what was added up beside the maximum old to the shift of a larger one: 2^(K - K')."""
+    zero = fill(old, 0.0)
+    by = power_of_two(shift.magic - shift_of(bounded(old)).magic)
+    ties = told(tile, TIES, j)
+    beside = where_equal(old, top, zero, ties * raised(old, shift)[0])
+    high, low = flush(told(tile, HIGH, j) * by, told(tile, LOW, j) * by, beside)
+    tell(tile, HIGH, j, high)
+    tell(tile, LOW, j, low)
+    tell(tile, TIES, j, where_equal(old, top, ties, zero))
+
+
+@inline
+def add_rows(tile, j, first, size, known):
+    """Add some rows of a vector of columns; their maxima are looked for, if not known."""
+    v = vector_of(tile.x)
+    zero, one = fill(v, 0.0), fill(v, 1.0)
+    at, left = tile.at + first * tile.step + j, tile.count - j
+    top = told(tile, TOP, j)
+    shift = shift_of(top)
+    if not known:
+        old = top
+        for i in range(size):
+            prefetch(tile.x, at + (size + i) * tile.step)
+            top = larger(get(zero, tile.x, at + i * tile.step, left), top)
+        shift = shift_of(bounded(top))
+        if any_less(old, top):
+            moved(tile, j, old, top, shift)
+            tell(tile, TOP, j, top)
+    s, ties = zero, told(tile, TIES, j)
+    for i in range(size):
+        y = get(zero, tile.x, at + i * tile.step, left)
+        e, p = raised(y, shift)
+        s = s + where_equal(y, top, zero, e)
+        # NaN is not equal to the maximum, and p is NaN then: else it adds nothing.
+        ties = ties + where_equal(y, top, one, p - p)
+    high, low = flush(told(tile, HIGH, j), told(tile, LOW, j), s)
+    tell(tile, HIGH, j, high)
+    tell(tile, LOW, j, low)
+    tell(tile, TIES, j, ties)
+
+
+@inline
+def fold(tile, j, known):
+    """Add all maxima but one to the other exponentials; give the one."""
+    top, ties = told(tile, TOP, j), told(tile, TIES, j)
+    first = exponential(top, shift_of(top if known else bounded(top)))
+    more = larger(ties - fill(top, 1.0), fill(top, 0.0))
+    high, low = flush(told(tile, HIGH, j), told(tile, LOW, j), more * first)
+    tell(tile, HIGH, j, high)
+    tell(tile, LOW, j, low)
+    tell(tile, TIES, j, ties - more)
+    return first
+
+
+@inline
+def add_columns(tile, known):
+    """Go once over all columns of a tile."""
+    w = lanes(vector_of(tile.x))
+    for start in range(0, tile.n, COUNTED):
+        end = min(tile.n, start + COUNTED)
+        for first in range(start, end, EIGHT):
+            for j in range(0, tile.count, w):
+                add_rows(tile, j, first, min(EIGHT, end - first), known)
+        for j in range(0, tile.count, w):
+            fold(tile, j, known)
+
+
+@inline
+def start_sums(tile, j):
+    """Begin to add, with the maxima that are there."""
+    for what in (HIGH, LOW, TIES):
+        tell(tile, what, j, vector_of(tile.x))
+
+
+@inline
+def sum_columns(tile):
+    """Find what columns come to: see `Tile`.
+
+    One reading is enough where K ln 2 is the shift of every column. Else maxima are known by
+    then, and the columns are read again.
+    """
+    v = vector_of(tile.x)
+    w = lanes(v)
+    for j in range(0, tile.count, w):
+        tell(tile, TOP, j, fill(v, -np.inf))
+        start_sums(tile, j)
+    add_columns(tile, False)
+    far = False
+    for j in range(0, tile.count, w):
+        top = told(tile, TOP, j)
+        far |= any_less(where_less(top, near(v), v, fill(v, -1.0)), v)
+    if far:
+        for j in range(0, tile.count, w):
+            start_sums(tile, j)
+        add_columns(tile, True)
+    for j in range(0, tile.count, w):
+        ties = told(tile, TIES, j)
+        tell(tile, FIRST, j, fold(tile, j, far) + (ties - ties))
+
+
+@inline
+def rest_of(tile, c):
+    """Give the sum without one maximum, relative to the maximum's term, of one column."""
+    return (np.float64(number(tile, HIGH, c)) + number(tile, LOW, c)) / number(tile, FIRST, c)
+
+
+@inline
+def number(tile, what, c):
+    """Read what is known of one column."""
+    return tile.room[what * tile.width + c]
+
+
+@inline
+def column_has_nan(tile, c):
+    """Tell whether a column holds NaN."""
+    found = False
+    for i in range(tile.n):
+        found |= np.isnan(tile.x[tile.at + i * tile.step + c])
+    return found
+
+
+@inline
+def write_rows(tile, j, first, size, logs, out, to, out_step, past):
+    """Write some rows of a vector of columns: log-probabilities, or exponentials times HIGH."""
+    v = vector_of(tile.x)
+    left = tile.count - j
+    top, by = told(tile, TOP, j), told(tile, HIGH, j)
+    shift = shift_of(top)
+    for i in range(first, first + size):
+        prefetch(tile.x, tile.at + (size + i) * tile.step + j)
+        y = get(v, tile.x, tile.at + i * tile.step + j, left)
+        y = y - top - by if logs else raised(y, shift)[0] * by
+        if past:
+            stream(out, to + i * out_step + j, y)
+        else:
+            put(out, to + i * out_step + j, y, left)
+
+
+@inline
+def write_columns(tile, logs, out, to, out_step, past):
+    """Write all columns of a tile."""
+    w = lanes(vector_of(tile.x))
+    for first in range(0, tile.n, EIGHT):
+        for j in range(0, tile.count, w):
+            size = min(EIGHT, tile.n - first)
+            write_rows(tile, j, first, size, logs, out, to, out_step, past)
+
+
+@inline
+def lines_of(x, out, to, out_step, count, streamed):
+    """Tell whether all vectors that are written are lines of the cache, to be written past it."""
+    w = lanes(vector_of(x))
+    return streamed and misaligned(out, to) == 0 and out_step % w == 0 and count % w == 0
 
 
 @kernel
-def columns(x, out, kind, streamed, state, bell, me):
+def columns(x, out, width, kind, streamed, state, bell, me):
     """Do slices along the middle axis: x, out (outer, n, inner) or out (outer, 1, inner).
 
-    A panel, some vectors wide, is copied side by side first: where rows are a power of two apart,
-    the cache has few places for one column.
+    A tile, ``width`` columns, is gone over row by row, as it lies in memory.
     """
     team, heard = team_of(state, bell), strokes(bell)
     outer, n, inner = x.shape
-    v = vector_of(x)
-    w = lanes(v)
-    wide = (inner + w - 1) // w
-    width = panel_width(n, wide, w)
-    each = (wide + width - 1) // width
-    room = np.empty((n + 3) * width * w, x.dtype)
-    src, dst, panel = data(x), data(out), data(room)
-    aside = misaligned(panel, 0)
-    step, tops = width * w, aside + n * width * w
-    factors = tops + width * w
-    x_step, out_step = x.strides[1] // x.itemsize, out.strides[1] // out.itemsize
-    aligned = streamed and misaligned(dst, 0) == 0 and out_step % w == 0
+    each = (inner + width - 1) // width
+    src, dst, x_step, out_step = data(x), data(out), x.strides[1] // x.itemsize, inner
+    room = np.empty(4 * width, x.dtype)
     block = claim(team, me, -1, outer * each)
     while block < outer * each:
         row, place = divmod(block, each)
         start = place * width
-        size = min(width, wide - start)
-        at, to = row * step_of(x) + start * w, row * step_of(out) + start * w
-        for j in range(size):
-            store(panel, tops + j * w, fill(v, -np.inf))
-        for i in range(n):
-            for j in range(size):
-                y = get(fill(v, 0.0), src, at + i * x_step + j * w, inner - (start + j) * w)
-                store(panel, aside + i * step + j * w, y)
-                store(panel, tops + j * w, larger(y, load(v, panel, tops + j * w)))
-        for j in range(size):
-            m = load(v, panel, tops + j * w)
-            shift = shift_of(m)
-            high, low = column_terms(panel, aside + j * w, step, n, shift, kind == SOFTMAX)
+        count = min(width, inner - start)
+        at, to = row * step_of(x) + start, row * step_of(out) + start
+        tile = Tile(src, at, x_step, n, count, data(room), width)
+        sum_columns(tile)
+        for c in range(count):
+            m, rest = np.float64(number(tile, TOP, c)), rest_of(tile, c)
             if kind == SOFTMAX:
-                store(panel, factors + j * w, fill(v, 1.0) / (high + low))
-                continue
-            log_s = column_log(panel, aside + j * w, step, n, shift, m, high, low)
-            if kind == LOGSUMEXP:
-                y = column_logsumexp(panel, aside + j * w, step, n, m, log_s)
-                put(dst, to + j * w, y, inner - (start + j) * w)
+                room[HIGH * width + c] = 1.0 / ((1.0 + rest) * number(tile, FIRST, c))
+            elif kind == LOG_SOFTMAX:
+                room[HIGH * width + c] = np.log1p(rest)
+            elif abs(m) < np.inf:
+                dst[to + c] = m + np.log1p(rest)
             else:
-                store(panel, factors + j * w, log_s)
-        for i in range(n if kind != LOGSUMEXP else 0):
-            for j in range(size):
-                y = load(v, panel, aside + i * step + j * w)
-                factor = load(v, panel, factors + j * w)
-                y = y * factor if kind == SOFTMAX else y - load(v, panel, tops + j * w) - factor
-                if aligned:
-                    stream(dst, to + i * out_step + j * w, y)
-                else:
-                    put(dst, to + i * out_step + j * w, y, inner - (start + j) * w)
+                dst[to + c] = np.nan if column_has_nan(tile, c) else m
+        if kind != LOGSUMEXP:
+            past = lines_of(src, dst, to, out_step, count, streamed)
+            write_columns(tile, kind == LOG_SOFTMAX, dst, to, out_step, past)
         done(team, 1)
         block = claim(team, me, block, outer * each)
     hold(room)
     linger(team, me, heard)
-
-
-@inline
-def panel_width(n, wide, w):
-    """Give how many vectors side by side make a panel that a cache holds."""
-    return min(wide, max(4, PANEL // (max(n, 1) * w)))
 
 
 # --- cross-entropy, and its gradient on the way
@@ -1132,6 +1249,70 @@ def losses(x, target, weight, ignored, skip, divisor, loss, grad, want, streamed
     done(team, finished)
     hold(room)
     linger(team, me, heard)
+
+
+@kernel
+def column_losses(
+    x, target, width, weight, ignored, skip, divisor, loss, grad, want, streamed, state, bell, me
+):
+    """Do the same for classes along the middle axis: x, grad (outer, n, inner).
+
+    Targets and losses lie one after the other, inner to each outer.
+    """
+    team, heard = team_of(state, bell), strokes(bell)
+    outer, n, inner = x.shape
+    each = (inner + width - 1) // width
+    src, dst, x_step = data(x), data(grad), x.strides[1] // x.itemsize
+    weighted = weight.shape[0] > 0
+    room = np.empty(4 * width, x.dtype)
+    block = claim(team, me, -1, outer * each)
+    while block < outer * each:
+        row, place = divmod(block, each)
+        start = place * width
+        count = min(width, inner - start)
+        at, to, first = row * step_of(x) + start, row * n * inner + start, row * inner + start
+        tile = Tile(src, at, x_step, n, count, data(room), width)
+        sum_columns(tile)
+        for c in range(count):
+            t = target[first + c]
+            if skip and t == ignored:
+                loss[first + c] = 0.0
+                room[LOW * width + c] = rest_of(tile, c)
+                room[HIGH * width + c] = 0.0
+                continue
+            factor = np.float64(weight[t]) if weighted else 1.0
+            rest = rest_of(tile, c)
+            one = (np.float64(number(tile, TOP, c)) - src[at + t * x_step + c]) + np.log1p(rest)
+            loss[first + c] = weighted_loss(one, factor)
+            amount = factor / divisor
+            room[HIGH * width + c] = amount / ((1.0 + rest) * number(tile, FIRST, c))
+            room[LOW * width + c] = math.expm1(-one) * amount  # p - 1, and nothing cancels
+        if want:
+            past = lines_of(src, dst, to, inner, count, streamed)
+            write_columns(tile, False, dst, to, inner, past)
+            for c in range(count):
+                t = target[first + c]
+                if not (skip and t == ignored):
+                    dst[to + t * inner + c] = room[LOW * width + c]
+                elif np.isnan(number(tile, LOW, c)):  # and that times 0
+                    for i in range(n):
+                        dst[to + i * inner + c] = 0.0
+        done(team, 1)
+        block = claim(team, me, block, outer * each)
+    hold(room)
+    linger(team, me, heard)
+
+
+@kernel
+def whole_loss(x, target, weight, ignored, skip, mean, grad, want, alone):
+    """Do all of a small loss in one call: give the first wrong target, or -1, and the loss."""
+    wrong, divisor = weigh(target, x.shape[1], ignored, skip, weight)
+    if wrong >= 0:
+        return wrong, 0.0
+    divisor = (divisor if divisor != 0 else np.nan) if mean else 1.0
+    loss = np.empty(x.shape[0])
+    losses(x, target, weight, ignored, skip, divisor, loss, grad, want, False, alone, alone, 0)
+    return wrong, add_up(loss) / divisor
 
 
 @inline

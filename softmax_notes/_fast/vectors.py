@@ -34,7 +34,9 @@ BYTES = 64
 I64 = ir.IntType(64)
 
 
-def _numbers(polynomial: ExpPolynomial, digits: int, bias: int, reach: int) -> dict[str, Any]:
+def _numbers(
+    polynomial: ExpPolynomial, digits: int, bias: int, reach: int, least: int
+) -> dict[str, Any]:
     magic = 1.5 * 2.0**digits
     return {
         "inverse_ln2": polynomial.inverse_ln2,
@@ -45,6 +47,7 @@ def _numbers(polynomial: ExpPolynomial, digits: int, bias: int, reach: int) -> d
         "magic": magic,
         "raised": magic + bias,  # all exponents are so much larger: no term of a sum is subnormal
         "digits": digits,
+        "least": float(least),  # the exponent of the smallest normal number
         "floor": -reach * polynomial.ln2_high,  # below it a probability is 0
         "exact": 2.0 ** math.ceil(math.log2(2 * reach)),  # beyond it x - m is exact above floor
     }
@@ -52,8 +55,8 @@ def _numbers(polynomial: ExpPolynomial, digits: int, bias: int, reach: int) -> d
 
 # What the kernels need to know of a dtype.
 NUMBERS = {
-    types.float32: _numbers(EXP_FLOAT32, digits=23, bias=60, reach=185),
-    types.float64: _numbers(EXP_FLOAT64, digits=52, bias=500, reach=1100),
+    types.float32: _numbers(EXP_FLOAT32, digits=23, bias=60, reach=185, least=-126),
+    types.float64: _numbers(EXP_FLOAT64, digits=52, bias=500, reach=1100, least=-1022),
 }
 
 
@@ -238,6 +241,19 @@ def first_lanes(typingctx, v, count):
     return v(v, types.int64), emit
 
 
+@intrinsic
+def any_less(typingctx, a, b):
+    """Tell whether a < b in any lane."""
+    v = a
+
+    def emit(context, builder, sig, args):
+        bits = ir.IntType(v.lanes)
+        found = builder.bitcast(builder.fcmp_ordered("<", *args), bits)
+        return builder.icmp_signed("!=", found, bits(0))
+
+    return types.boolean(a, b), emit
+
+
 # --- between lanes and numbers
 
 
@@ -365,17 +381,6 @@ def total(typingctx, high, low):
         return _halves(builder, builder.fadd(*args), builder.fadd)
 
     return types.float64(high, low), emit
-
-
-@intrinsic
-def with_lane(typingctx, v, i, value):
-    """Give v with one lane replaced by a number, rounded to its dtype."""
-
-    def emit(context, builder, sig, args):
-        number = context.cast(builder, args[2], value, v.dtype)
-        return builder.insert_element(args[0], number, args[1])
-
-    return v(v, types.int64, value), emit
 
 
 # --- memory
