@@ -8,24 +8,34 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+# Flags of /proc/cpuinfo, the widest first.
+VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "sse2": "SSE2", "asimd": "NEON"}
 PACKAGES = ("numpy", "scipy", "torch", "jax", "jaxlib", "mpmath")
 
 
 def machine(packages: tuple[str, ...] = PACKAGES) -> dict[str, Any]:
-    """Name the processor, the system and the versions of what takes part."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        processor = next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
-    except (OSError, StopIteration):
-        processor = platform.processor() or "unknown"
+    """Name the processor, its vectors, the system and the versions of what takes part."""
+    about = processor_info()
+    flags = (about.get("flags") or about.get("Features") or "").split()
     return {
-        "processor": processor,
+        "processor": about.get("model name") or platform.processor() or "unknown",
+        "vectors": next((name for flag, name in VECTORS.items() if flag in flags), "unknown"),
         "architecture": platform.machine(),
         "system": platform.system(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         **{name: version(name).split("+")[0] for name in packages},
     }
+
+
+def processor_info() -> dict[str, str]:
+    """Give what Linux says of the first processor; nothing elsewhere."""
+    try:
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def resident(field: str) -> int:
