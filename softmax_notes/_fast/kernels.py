@@ -68,9 +68,7 @@ SHORT = 8  # vectors: rows up to here are done four at a time
 DEEP = 128  # vectors: in rows up to here the maximum is sought two rows ahead
 LATE = 65536  # bytes: rows up to here are written while the next one is summed up
 EIGHT = 8  # rows of columns that are added before rounding errors are looked after
-COUNTED = (
-    2**20
-)  # rows after which columns count their maxima anew: float32 counts no farther than 2^24
+COUNTED = 2**20  # rows after which columns count anew: float32 counts no farther than 2^24
 TILE = 2**18  # bytes of columns that are to be found in a cache when they are read again
 NARROW, WIDE = 1024, 4096  # bytes of a row of these columns, at the least and at the most
 CHUNK = 32768  # elements of a piece of a long row
@@ -816,7 +814,7 @@ class Tile(NamedTuple):
     at: int  # the first score
     step: int  # elements from a row of scores to the next
     n: int
-    count: int  # columns
+    columns: int
     room: Any
     width: int  # elements from a row of room to the next
 
@@ -874,13 +872,12 @@ def add_rows(tile, j, first, size, known):
     """Add some rows of a vector of columns; their maxima are looked for, if not known."""
     v = vector_of(tile.x)
     zero, one = fill(v, 0.0), fill(v, 1.0)
-    at, left = tile.at + first * tile.step + j, tile.count - j
+    at, left = tile.at + first * tile.step + j, tile.columns - j
     top = told(tile, TOP, j)
     shift = shift_of(top)
     if not known:
         old = top
         for i in range(size):
-            prefetch(tile.x, at + (size + i) * tile.step)
             top = larger(get(zero, tile.x, at + i * tile.step, left), top)
         shift = shift_of(bounded(top))
         if any_less(old, top):
@@ -919,9 +916,9 @@ def add_columns(tile, known):
     for start in range(0, tile.n, COUNTED):
         end = min(tile.n, start + COUNTED)
         for first in range(start, end, EIGHT):
-            for j in range(0, tile.count, w):
+            for j in range(0, tile.columns, w):
                 add_rows(tile, j, first, min(EIGHT, end - first), known)
-        for j in range(0, tile.count, w):
+        for j in range(0, tile.columns, w):
             fold(tile, j, known)
 
 
@@ -941,19 +938,19 @@ def sum_columns(tile):
     """
     v = vector_of(tile.x)
     w = lanes(v)
-    for j in range(0, tile.count, w):
+    for j in range(0, tile.columns, w):
         tell(tile, TOP, j, fill(v, -np.inf))
         start_sums(tile, j)
     add_columns(tile, False)
     far = False
-    for j in range(0, tile.count, w):
+    for j in range(0, tile.columns, w):
         top = told(tile, TOP, j)
         far |= any_less(where_less(top, near(v), v, fill(v, -1.0)), v)
     if far:
-        for j in range(0, tile.count, w):
+        for j in range(0, tile.columns, w):
             start_sums(tile, j)
         add_columns(tile, True)
-    for j in range(0, tile.count, w):
+    for j in range(0, tile.columns, w):
         ties = told(tile, TIES, j)
         tell(tile, FIRST, j, fold(tile, j, far) + (ties - ties))
 
@@ -983,11 +980,10 @@ def column_has_nan(tile, c):
 def write_rows(tile, j, first, size, logs, out, to, out_step, past):
     """Write some rows of a vector of columns: log-probabilities, or exponentials times HIGH."""
     v = vector_of(tile.x)
-    left = tile.count - j
+    left = tile.columns - j
     top, by = told(tile, TOP, j), told(tile, HIGH, j)
     shift = shift_of(top)
     for i in range(first, first + size):
-        prefetch(tile.x, tile.at + (size + i) * tile.step + j)
         y = get(v, tile.x, tile.at + i * tile.step + j, left)
         y = y - top - by if logs else raised(y, shift)[0] * by
         if past:
@@ -1001,7 +997,7 @@ def write_columns(tile, logs, out, to, out_step, past):
     """Write all columns of a tile."""
     w = lanes(vector_of(tile.x))
     for first in range(0, tile.n, EIGHT):
-        for j in range(0, tile.count, w):
+        for j in range(0, tile.columns, w):
             size = min(EIGHT, tile.n - first)
             write_rows(tile, j, first, size, logs, out, to, out_step, past)
 
