@@ -544,6 +544,26 @@ def test_tensors_share_their_memory_and_results_are_tensors():
     assert isinstance(fast.softmax(np.zeros((2, 2), ">f4")), np.ndarray)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nothing_is_written_beside_out(dtype):
+    """Short rows are written in whole vectors, which reach into rows that are written later."""
+    for count, n in ((1, 1), (2, 3), (5, 10), (7, 16), (6, 33), (900, 10), (70, 127), (3, 200)):
+        x = scores((count, n), dtype)
+        guard = np.full((count + 40, n), 7, dtype)
+        out = guard[20:-20]
+        for function in (fast.softmax, fast.log_softmax):
+            for axis in (0, 1):
+                np.testing.assert_array_equal(
+                    function(x, axis=axis, out=out), function(x, axis=axis)
+                )
+                assert np.all(guard[:20] == 7)
+                assert np.all(guard[-20:] == 7)
+        fast.cross_entropy_value_and_grad(x, np.arange(count) % n, out=out)
+        assert np.all(guard[:20] == 7)
+        assert np.all(guard[-20:] == 7)
+        assert np.abs(out.sum(axis=1)).max() < 1e-6
+
+
 def test_out_may_be_the_input_and_may_overlap_it():
     for shape in ((5, 30), (300, 200), (2, LONG + 5)):
         for function in (fast.softmax, fast.log_softmax):

@@ -27,6 +27,7 @@ from numba.core.caching import FunctionCache
 
 from softmax_notes._fast.vectors import (
     any_less,
+    apart,
     constant,
     data,
     fence,
@@ -500,14 +501,17 @@ def four_short(x, a, b, c, d, n, log, keep, kept):
 
 
 @inline
-def short_row(x, at, n, out, to, kind, four, j, kept):
-    """Write the result of row j of four."""
+def short_row(x, at, n, out, to, free, kind, four, j, kept):
+    """Write the result of row j of four; what follows, up to ``free`` elements, is written later.
+
+    So most vectors are written whole: some processors take long to write a part of one.
+    """
     v = four.top
     w = lanes(v)
     if kind == SOFTMAX:
         factor, src = share_of(four.by, j), j * SHORT * w
         for i in range(0, n, w):
-            put(out, to + i, load(v, kept, src + i) * factor, n - i)
+            put(out, to + i, load(v, kept, src + i) * factor, free - i)
         return
     place = j * (w // 4)
     m, rest = lane(four.top, place), np.float64(lane(four.rest, place))
@@ -516,7 +520,7 @@ def short_row(x, at, n, out, to, kind, four, j, kept):
         return
     top, log_s = share_of(four.top, j), fill(v, np.log1p(rest))
     for i in range(0, n, w):
-        put(out, to + i, get(v, x, at + i, n - i) - top - log_s, n - i)
+        put(out, to + i, get(v, x, at + i, n - i) - top - log_s, free - i)
 
 
 @inline
@@ -530,17 +534,16 @@ def log_total(x, at, n, m, rest):
 @inline
 def short_rows(x, n, x_step, out, out_step, kind, first, end, kept):
     """Do rows of a few vectors, four at a time; where none is left, the last one again."""
+    ahead, past = out_step == n and apart(x, out), end * out_step
     for i in range(first, end, 4):
         j, k, z = min(i + 1, end - 1), min(i + 2, end - 1), min(i + 3, end - 1)
         a, b, c, d = i * x_step, j * x_step, k * x_step, z * x_step
         four = four_short(x, a, b, c, d, n, kind != SOFTMAX, kind == SOFTMAX, kept)
-        short_row(x, a, n, out, i * out_step, kind, four, 0, kept)
-        if j > i:
-            short_row(x, b, n, out, j * out_step, kind, four, 1, kept)
-        if k > j:
-            short_row(x, c, n, out, k * out_step, kind, four, 2, kept)
-        if z > k:
-            short_row(x, d, n, out, z * out_step, kind, four, 3, kept)
+        for row, at, place in ((i, a, 0), (j, b, 1), (k, c, 2), (z, d, 3)):
+            if row == i + place:
+                to = row * out_step
+                free = past - to if ahead else n
+                short_row(x, at, n, out, to, free, kind, four, place, kept)
 
 
 @inline
@@ -1107,12 +1110,6 @@ def set_at(a, i, value):
     store_part(a, i, fill(vector_of(a), value), 1)
 
 
-@inline
-def weighted(loss, factor):
-    """Give the product; an infinite loss of no weight is 0."""
-    return factor * loss if factor or np.isnan(loss) else 0.0
-
-
 class Task(NamedTuple):
     """What is asked for beside the scores and the targets."""
 
@@ -1125,8 +1122,8 @@ class Task(NamedTuple):
 
 
 @inline
-def short_loss(x, n, at, grad, to, four, j, kept, t, task):
-    """Give the loss of row j of four, and write its gradient."""
+def short_loss(x, n, at, grad, to, free, four, j, kept, t, task):
+    """Give the loss of row j of four, and write its gradient; ``free`` as in `short_row`."""
     v = four.top
     w = lanes(v)
     if task.skip and t == task.ignored:
@@ -1142,7 +1139,7 @@ def short_loss(x, n, at, grad, to, four, j, kept, t, task):
         by, amount = np.float64(lane(four.by, place)), factor / task.divisor
         scale, src = fill(v, by * amount), j * SHORT * w
         for i in range(0, n, w):
-            put(grad, to + i, load(v, kept, src + i) * scale, n - i)
+            put(grad, to + i, load(v, kept, src + i) * scale, free - i)
         grad[to + t] = hard_gradient(kept[src + t], rest, by, behind) * amount
     return weighted_loss(one, factor)
 
@@ -1154,13 +1151,12 @@ def short_losses(x, n, x_step, target, loss, grad, task, first, end, kept):
         j, k, z = min(i + 1, end - 1), min(i + 2, end - 1), min(i + 3, end - 1)
         a, b, c, d = i * x_step, j * x_step, k * x_step, z * x_step
         four = four_short(x, a, b, c, d, n, True, task.want, kept)
-        loss[i] = short_loss(x, n, a, grad, i * n, four, 0, kept, target[i], task)
-        if j > i:
-            loss[j] = short_loss(x, n, b, grad, j * n, four, 1, kept, target[j], task)
-        if k > j:
-            loss[k] = short_loss(x, n, c, grad, k * n, four, 2, kept, target[k], task)
-        if z > k:
-            loss[z] = short_loss(x, n, d, grad, z * n, four, 3, kept, target[z], task)
+        for row, at, place in ((i, a, 0), (j, b, 1), (k, c, 2), (z, d, 3)):
+            if row == i + place:
+                to, free = row * n, (end - row) * n
+                loss[row] = short_loss(
+                    x, n, at, grad, to, free, four, place, kept, target[row], task
+                )
 
 
 @inline

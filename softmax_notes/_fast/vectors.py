@@ -495,6 +495,20 @@ def misaligned(typingctx, a, i):
 
 
 @intrinsic
+def apart(typingctx, a, b):
+    """Tell whether two arrays begin at different places."""
+
+    def emit(context, builder, sig, args):
+        first, second = (
+            builder.ptrtoint(_pointer(context, builder, kind, arg, I64(0)), I64)
+            for kind, arg in zip((a, b), args, strict=True)
+        )
+        return builder.icmp_signed("!=", first, second)
+
+    return types.boolean(a, b), emit
+
+
+@intrinsic
 def prefetch(typingctx, a, i):
     """Ask for the cache line of an element, which is read soon; it need not exist."""
 
