@@ -123,7 +123,7 @@ def _quick(logits: Any, target: Any, options: Options, want: bool, out: Any) -> 
         wrong, value = _ENTRIES[kind](*args)
     else:
         wrong, divisor = kernels.weigh(target, logits.shape[1], ignored, skip, weight)
-        divisor = (divisor or math.nan) if mean else 1.0
+        divisor, value = (divisor or math.nan) if mean else 1.0, math.nan
         if wrong < 0:
             loss = np.empty(len(logits))
             _hard(logits, None, target, weight, ignored, skip, 0.0, divisor, loss, out, want)
