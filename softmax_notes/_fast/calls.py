@@ -140,7 +140,7 @@ def matrix(x: Any) -> bool:
 
 
 def takes(x: Any, out: Any, shape: tuple[int, ...]) -> bool:
-    """Tell whether they can write there what they make of a matrix, of a shape."""
+    """Tell whether they can write what they make of a matrix there, if that has this shape."""
     return (
         type(out) is np.ndarray
         and out.shape == shape
@@ -285,7 +285,7 @@ def reduced(x: Any, axis: Any, keepdims: bool, out: Any) -> Any:
     """Do logsumexp."""
     keepdims = flag(keepdims, "keepdims")
     if type(axis) is int and (axis == -1 or axis == 1) and not keepdims and matrix(x):
-        direct = out is not None and takes(x, out, x.shape[:1])
+        direct = takes(x, out, x.shape[:1])
         b = out.reshape(len(x), 1) if direct else np.empty((len(x), 1), x.dtype)
         if x.size <= ALONE_UP_TO:
             rows_alone(x, b, LOGSUMEXP)

@@ -1147,13 +1147,14 @@ def short_loss(x, n, at, grad, to, free, four, j, kept, t, task):
 @inline
 def short_losses(x, n, x_step, target, loss, grad, task, first, end, kept):
     """Do rows of a few vectors, four at a time; where none is left, the last one again."""
+    ahead = apart(x, grad)
     for i in range(first, end, 4):
         j, k, z = min(i + 1, end - 1), min(i + 2, end - 1), min(i + 3, end - 1)
         a, b, c, d = i * x_step, j * x_step, k * x_step, z * x_step
         four = four_short(x, a, b, c, d, n, True, task.want, kept)
         for row, at, place in ((i, a, 0), (j, b, 1), (k, c, 2), (z, d, 3)):
             if row == i + place:
-                to, free = row * n, (end - row) * n
+                to, free = row * n, (end - row) * n if ahead else n
                 loss[row] = short_loss(
                     x, n, at, grad, to, free, four, place, kept, target[row], task
                 )
