@@ -1,0 +1,75 @@
+"""A page stands still in whatever order it comes: in pieces, its fonts late, its scripts late."""
+
+import threading
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from tests.browser import DESKTOP, PHONE, Host, browser, moved, program, served
+
+__all__ = ["browser", "program"]  # fixtures
+LATE = {"fonts": ".woff2", "scripts": ".js", "pictures": ".svg"}
+PIECES = 16
+COME = "() => document.documentElement.outerHTML.length"
+TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+pages = pytest.mark.parametrize("page", ["intro", "overflow"])
+screens = pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
+
+
+class Slow(Host):
+    """Sends the pieces of a page, or files that end so, only when it is allowed to."""
+
+    def __init__(self, *args, held, gate, **options):
+        self.held, self.gate = held, gate
+        super().__init__(*args, **options)
+
+    def copyfile(self, source, target):
+        body = source.read()
+        held = self.path.split("?")[0].endswith(self.held)
+        step = -(-len(body) // PIECES) if held and self.held == ".html" else len(body)
+        for start in range(0, len(body), step):
+            if held:
+                self.gate.acquire()
+            target.write(body[start : start + step])
+
+
+@contextmanager
+def opening(page, browser, screen, held):
+    """Ask for a page, of which the gate lets pass what is held."""
+    gate = threading.Semaphore(held == ".html")  # the browser waits for a first piece
+    context = browser.new_context(viewport=screen)
+    with served(host=partial(Slow, held=held, gate=gate)) as address:
+        tab = context.new_page()
+        tab.goto(f"{address}book/{page}.html", wait_until="commit")
+        yield tab, gate
+        tab.wait_for_load_state()
+        tab.evaluate("document.fonts.ready.then(() => null)")
+        tab.evaluate(TWO_FRAMES)
+        assert moved(tab) < 0.01
+    context.close()
+
+
+@pages
+@screens
+def test_a_page_that_comes_in_pieces_stands_still(page, screen, browser):
+    with opening(page, browser, screen, ".html") as (tab, gate):
+        for _ in range(PIECES - 1):
+            if tab.evaluate("document.body !== null"):
+                tab.evaluate(TWO_FRAMES)  # each piece is drawn
+            before = tab.evaluate(COME)
+            gate.release()
+            tab.wait_for_function(f"(before) => ({COME})() > before", arg=before, polling=10)
+
+
+@pages
+@screens
+@pytest.mark.parametrize("held", LATE.values(), ids=LATE)
+def test_a_page_stands_still_when_files_come_late(held, page, screen, browser):
+    with opening(page, browser, screen, held) as (tab, gate):
+        tab.wait_for_function(
+            "() => performance.getEntriesByName('first-contentful-paint').length > 0", polling=10
+        )
+        tab.evaluate(TWO_FRAMES)
+        gate.release(1000)
