@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
+from delivery import used
 
 from tests.browser import DESKTOP, PHONE, Host, browser, moved, program, served
 
@@ -73,3 +74,22 @@ def test_a_page_stands_still_when_files_come_late(held, page, screen, browser):
         )
         tab.evaluate(TWO_FRAMES)
         gate.release(1000)
+
+
+# --- what a page gets
+
+
+def test_a_sheet_keeps_the_rules_that_a_page_may_use():
+    names = {"card", "open", "dark"}
+    kept = [
+        "a:hover{color:red}",
+        ".card .open>p{top:.5rem}",
+        "html:not(.light) .card{top:0}",
+        ":is(.card,.gone) p{top:1px}",
+        "@media (min-width:36rem){.card{top:1px}}",
+        "@font-face{font-family:x.y;src:url(a.b)}",
+        "@keyframes turn{12.5%{top:0}to{top:1px}}",
+    ]
+    assert used("".join(kept), names) == "".join(kept)
+    assert used(".card,.gone{top:0}.gone.card{top:1px}", names) == ".card{top:0}"
+    assert used("@media print{.gone{top:0}}/* .card{} */.open{top:0}", names) == ".open{top:0}"
