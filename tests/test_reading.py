@@ -83,7 +83,9 @@ def test_a_chapter_can_be_cited(number, stem):
 def test_a_citation_names_people_and_the_address(tmp_path):
     (tmp_path / "book").mkdir()
     (tmp_path / "book/one.ipynb").write_text("")
-    (tmp_path / "_toc.yml").write_text("- caption: Part\n  - file: book/one\n")
+    (tmp_path / "_toc.yml").write_text(
+        "root: a\nparts:\n- caption: P\n  chapters:\n  - file: book/one\n"
+    )
     authors = [{"family-names": "Bridle", "given-names": "J. S."}, {"name": "The others"}]
     whole = {"title": "T", "version": "2.0", "authors": authors}
     (tmp_path / "CITATION.cff").write_text(yaml.safe_dump(whole))
