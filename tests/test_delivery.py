@@ -1,5 +1,6 @@
 """A page stands still in whatever order it comes: in pieces, its fonts late, its scripts late."""
 
+import gzip
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -7,7 +8,7 @@ from functools import partial
 import pytest
 from delivery import used
 
-from tests.browser import DESKTOP, PHONE, Host, browser, moved, program, served
+from tests.browser import DESKTOP, PHONE, SITE, Host, browser, moved, program, require_site, served
 
 __all__ = ["browser", "program"]  # fixtures
 LATE = {"fonts": ".woff2", "scripts": ".js", "pictures": ".svg"}
@@ -93,3 +94,10 @@ def test_a_sheet_keeps_the_rules_that_a_page_may_use():
     assert used("".join(kept), names) == "".join(kept)
     assert used(".card,.gone{top:0}.gone.card{top:1px}", names) == ".card{top:0}"
     assert used("@media print{.gone{top:0}}/* .card{} */.open{top:0}", names) == ".open{top:0}"
+
+
+def test_style_sheets_hold_little_that_no_page_uses():
+    require_site()
+    sheets = list((SITE / "_static").glob("site-*.css"))
+    assert sheets
+    assert max(len(gzip.compress(sheet.read_bytes())) for sheet in sheets) < 50_000
