@@ -4,9 +4,11 @@ import gzip
 import threading
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
+import pydata_sphinx_theme
 import pytest
-from delivery import used
+from delivery import TAB_STOPS, THEME_SCRIPT, used
 
 from tests.browser import DESKTOP, PHONE, SITE, Host, browser, moved, program, require_site, served
 
@@ -81,9 +83,10 @@ def test_a_page_stands_still_when_files_come_late(held, page, screen, browser):
 
 
 def test_a_sheet_keeps_the_rules_that_a_page_may_use():
-    names = {"card", "open", "dark"}
+    names = {"card", "open", "dark", "band-"}
     kept = [
         "a:hover{color:red}",
+        ".band-0{top:0}",
         ".card .open>p{top:.5rem}",
         "html:not(.light) .card{top:0}",
         ":is(.card,.gone) p{top:1px}",
@@ -101,3 +104,17 @@ def test_style_sheets_hold_little_that_no_page_uses():
     sheets = list((SITE / "_static").glob("site-*.css"))
     assert sheets
     assert max(len(gzip.compress(sheet.read_bytes())) for sheet in sheets) < 50_000
+
+
+def test_the_theme_does_not_measure_every_box_at_the_start():
+    theme = Path(pydata_sphinx_theme.__file__).parent / "theme/pydata_sphinx_theme/static"
+    assert len(TAB_STOPS.findall((theme / THEME_SCRIPT).read_text(encoding="utf-8"))) == 1
+    require_site()
+    assert TAB_STOPS.findall((SITE / "_static" / THEME_SCRIPT).read_text(encoding="utf-8")) == []
+
+
+def test_what_scripts_put_together_keeps_its_rules():
+    require_site()
+    sheets = [path.read_text(encoding="utf-8") for path in (SITE / "_static").glob("site-*.css")]
+    assert all(".bs-tooltip-auto[" in sheet for sheet in sheets)
+    assert any(".live-band-zero" in sheet for sheet in sheets)
