@@ -59,7 +59,7 @@ test-offline: live pdf epub  ## make the offline copies and the live page, and t
 
 # The package and its proofs on other versions, in an environment of their own; the site is built,
 # not looked at: what a browser draws does not hang on versions. PYTHON chooses the interpreter.
-LOOKING := test_front.py test_live.py test_offline.py test_reading.py test_site.py quality offline.py
+LOOKING := test_delivery.py test_front.py test_live.py test_offline.py test_reading.py test_site.py quality offline.py
 test-oldest: test-versions-lowest-direct  ## test on the lowest versions that pyproject.toml allows
 test-newest: test-versions-highest  ## test on the newest versions there are
 test-versions-%: $(VENV)/.ready

@@ -61,10 +61,10 @@ class Host(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(headers=None):
+def served(headers=None, host=Host):
     """Serve the site on a free port of this machine, with what else the host says."""
     require_site()
-    handler = partial(Host, directory=str(SITE), headers=headers or {})
+    handler = partial(host, directory=str(SITE), headers=headers or {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -96,3 +96,16 @@ def browser(program):
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
         browser.close()
+
+
+def moved(tab):
+    """Add up how much the page has moved by itself, as a share of the screen."""
+    return tab.evaluate(
+        """() => new Promise((done) => {
+            let sum = 0;
+            new PerformanceObserver((list) => {
+                for (const { value } of list.getEntries()) sum += value;
+            }).observe({ type: "layout-shift", buffered: true });
+            setTimeout(() => done(sum), 100);
+        })"""
+    )

@@ -16,14 +16,14 @@ from urllib.parse import unquote, urlsplit
 
 import epub
 import pytest
-from pages import order
+from contents import order
 from pypdf import PdfReader
 
 from tests.browser import PHONE, ROOT, SITE, browser, program, require_site, served
 
 __all__ = ["browser", "program"]  # fixtures
 OFFLINE = ROOT / "_build" / "offline"
-PARTS = order(ROOT / "_toc.yml")
+PARTS = order(ROOT)
 STEMS = [Path(name).name for _, names in PARTS for name in names]
 NOTEBOOKS = [stem for stem in STEMS if (ROOT / f"book/{stem}.ipynb").exists()]
 XHTML, MATH = "{http://www.w3.org/1999/xhtml}", "{http://www.w3.org/1998/Math/MathML}"

@@ -15,7 +15,7 @@ from docutils.utils import new_document
 from live import FIGURE, figures_in, scripts_for
 
 from softmax_notes import choice, exp_approximation, overflow, weighted_mean
-from tests.browser import DESKTOP, ROOT, SITE, address, browser, program
+from tests.browser import DESKTOP, ROOT, SITE, address, browser, moved, program
 
 __all__ = ["address", "browser", "program"]  # fixtures
 PHONE = {"width": 320, "height": 640}
@@ -434,17 +434,8 @@ def test_the_front_page_does_not_move_when_its_figure_comes(viewport, browser, a
     if viewport == DESKTOP:
         doors = tab.locator(".doors").bounding_box()
         assert doors["y"] + doors["height"] < viewport["height"]
-    moved = tab.evaluate(
-        """() => new Promise((resolve) => {
-            let total = 0;
-            new PerformanceObserver((list) => {
-                for (const { value } of list.getEntries()) total += value;
-            }).observe({ type: "layout-shift", buffered: true });
-            setTimeout(() => resolve(total), 500);
-        })"""
-    )
+    assert moved(tab) < 0.01
     tab.close()
-    assert moved < 0.01
 
 
 @figures

@@ -11,7 +11,7 @@ from ledger import prose
 from pybtex.database import parse_string
 from reading import bibtex, minutes
 
-from tests.browser import DESKTOP, ROOT, SITE, address, browser, program, require_site
+from tests.browser import DESKTOP, PHONE, ROOT, SITE, address, browser, program, require_site
 
 __all__ = ["address", "browser", "program"]  # fixtures
 CHAPTERS = [chapter for _, chapters in parts(ROOT) for chapter in chapters]
@@ -83,7 +83,9 @@ def test_a_chapter_can_be_cited(number, stem):
 def test_a_citation_names_people_and_the_address(tmp_path):
     (tmp_path / "book").mkdir()
     (tmp_path / "book/one.ipynb").write_text("")
-    (tmp_path / "_toc.yml").write_text("- caption: Part\n  - file: book/one\n")
+    (tmp_path / "_toc.yml").write_text(
+        "root: a\nparts:\n- caption: P\n  chapters:\n  - file: book/one\n"
+    )
     authors = [{"family-names": "Bridle", "given-names": "J. S."}, {"name": "The others"}]
     whole = {"title": "T", "version": "2.0", "authors": authors}
     (tmp_path / "CITATION.cff").write_text(yaml.safe_dump(whole))
@@ -243,3 +245,66 @@ def test_what_is_printed_is_light_and_the_text_alone(browser, address):
     tab.evaluate("dispatchEvent(new Event('afterprint'))")
     assert tab.evaluate(theme) == "dark"
     context.close()
+
+
+# --- a long page, laid out where the reader is
+
+
+@pytest.fixture(params=[PHONE, DESKTOP], ids=["phone", "desktop"])
+def long_page(request, browser, address):
+    """Open a chapter of two dozen screens."""
+    context = browser.new_context(viewport=request.param)
+    tab = context.new_page()
+    tab.goto(address + "book/jacobian.html")
+    tab.rest = lambda: tab.evaluate("new Promise((done) => setTimeout(done, 300))")
+    yield tab
+    context.close()
+
+
+def top(tab, place):
+    return tab.locator(place).bounding_box()["y"]
+
+
+def test_a_section_is_laid_out_when_the_reader_comes_near(long_page):
+    box = "#exercises .admonition"
+    laid_out = "(e) => e.checkVisibility({ contentVisibilityAuto: true })"
+    assert not long_page.locator(box).first.evaluate(laid_out)
+    long_page.evaluate("document.getElementById('exercises').scrollIntoView()")
+    long_page.rest()
+    assert long_page.locator(box).first.evaluate(laid_out)
+
+
+def test_a_link_within_a_page_leads_to_its_place_and_it_stays(long_page):
+    long_page.evaluate('document.querySelector(".bd-toc a[href=\\"#exercises\\"]").click()')
+    for _ in range(2):
+        assert -1 <= top(long_page, "#exercises > h2") < 150
+        long_page.rest()
+    for _ in range(10):
+        before = top(long_page, "#exercises > h2")
+        long_page.evaluate("scrollBy(0, -500)")
+        long_page.rest()
+        assert abs(top(long_page, "#exercises > h2") - before - 500) <= 1
+
+
+def test_an_address_with_a_place_opens_there(long_page):
+    address = long_page.url + "#exercises"
+    long_page.goto("about:blank")
+    long_page.goto(address)
+    long_page.rest()
+    assert -1 <= top(long_page, "#exercises > h2") < 150
+
+
+def test_boxes_that_scroll_can_be_reached_with_keys_and_no_others(long_page):
+    long_page.evaluate("document.querySelector('.chapter-line a[href$=cite]').click()")
+    long_page.rest()
+    wide, reached = long_page.evaluate(
+        """() => {
+            const kinds = "article :is(.katex-display, pre, .output)";
+            const boxes = [...document.querySelectorAll(kinds)].filter((b) => b.checkVisibility());
+            const names = (found) => boxes.filter(found).map((box) => box.textContent);
+            const scrolls = (b) =>
+                b.scrollWidth > b.clientWidth + 1 || b.scrollHeight > b.clientHeight + 1;
+            return [names(scrolls), names((b) => b.tabIndex === 0)];
+        }"""
+    )
+    assert reached == wide != []

@@ -101,6 +101,28 @@ def test_a_page_loads_alone_and_fits_a_phone(page, visit):
     assert [tex for tex in left_over if tex in text] == []
 
 
+def test_no_line_begins_with_the_comma_after_a_formula(visit):
+    tab, _ = visit("book/choice.html")
+    tab.evaluate("location.hash = 'main-content'")
+    alone, kept, torn = tab.evaluate(
+        """() => {
+            const box = (node) => {
+                const range = new Range();
+                range.selectNodeContents(node);
+                return range.getBoundingClientRect();
+            };
+            const formulas = [...document.querySelectorAll("article p span.math")];
+            const followed = formulas.filter((e) => /^[,.;:)]/.test(e.nextSibling?.data ?? ""));
+            const kept = followed.filter((e) => e.parentElement.matches(".nobreak"));
+            const torn = kept.filter((e) => e.checkVisibility() && box(e.nextSibling).left + 1
+                < [...e.querySelectorAll(".base")].at(-1).getBoundingClientRect().right);
+            return [followed.length - kept.length, kept.length, torn.length];
+        }"""
+    )
+    assert (alone, torn) == (0, 0)
+    assert kept > 20
+
+
 @pages
 def test_every_link_within_the_site_leads_somewhere(page, sources):
     dead = []

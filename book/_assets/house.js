@@ -1,21 +1,37 @@
-// A formula wider than its box can be scrolled with the keyboard too.
-function reach() {
-  for (const box of document.querySelectorAll(".katex-display")) {
-    if (box.scrollWidth > box.clientWidth) {
-      box.tabIndex = 0;
-      box.setAttribute("role", "group");
-      box.setAttribute("aria-label", "formula");
-    } else {
-      for (const name of ["tabindex", "role", "aria-label"]) box.removeAttribute(name);
-    }
+// A section far from the screen is not laid out (house.css), so its height is a guess. Whoever goes
+// to a place within the page needs them all, or the place would move under the eyes.
+function layOut() {
+  for (const section of document.querySelectorAll(".bd-article > section > section")) {
+    section.style.contentVisibility = "visible";
   }
 }
-window.addEventListener("load", reach);
-window.addEventListener("resize", reach);
+if (location.hash) layOut();
+
+// What is wider than its box can be scrolled with the keyboard too: formulas, code, outputs. A box
+// is measured when it is laid out, or changes its size: all of them before one is changed, so that
+// they need not be laid out again. A pixel more may come from rounding.
+const boxes = new ResizeObserver((entries) => {
+  const found = entries.map(({ target: box }) => [
+    box, box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1,
+  ]);
+  for (const [box, scrolls] of found) {
+    box.toggleAttribute("tabindex", scrolls);
+    if (scrolls) box.tabIndex = 0;
+    if (!box.matches(".katex-display")) continue;
+    for (const [name, value] of [["role", "group"], ["aria-label", "formula"]]) {
+      if (scrolls) box.setAttribute(name, value);
+      else box.removeAttribute(name);
+    }
+  }
+});
+document.querySelectorAll(".katex-display, article pre, .cell_output > .output, .pst-scrollable-table-container")
+  .forEach((box) => boxes.observe(box));
 
 // On a phone the contents stand in a dialog above the page: whoever has chosen goes there.
 document.addEventListener("click", (event) => {
-  event.target.closest("dialog a[href^='#']")?.closest("dialog").close();
+  const link = event.target.closest("a[href^='#']");
+  if (link) layOut();
+  link?.closest("dialog")?.close();
 });
 
 // A tap anywhere on the title of a solution opens it. The exercise that the title names stands

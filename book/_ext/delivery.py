@@ -2,8 +2,8 @@
 
 The theme draws its dozen icons with a script of half a megabyte (compressed); here a font
 holds the few that are used, inside the style sheet. A page's style sheets come as one file,
-its scripts wait until it is drawn, its fonts for formulas are fetched at once, and its
-pictures say how large they are before they come. A
+without the rules that no page uses. Its scripts wait until it is drawn, its fonts for formulas
+are fetched at once, and its pictures say how large they are before they come. A
 Content-Security-Policy allows this site alone, and names the few inline scripts of the theme
 by their hashes. Where the site's address is known (the environment variable SITE_URL), pages
 get a canonical address and the site a map.
@@ -26,14 +26,20 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 ICON_SCRIPT = "scripts/fontawesome.js"
+THEME_SCRIPT = "scripts/pydata-sphinx-theme.js"
 ICON_FONT = "vendor/fontawesome/webfonts/fa-solid-900.ttf"
-AT_RUN_TIME = {"xmark"}  # what the theme's own scripts add to a page
 SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 SHEET = re.compile(r'(<link\b(?=[^>]*rel="stylesheet")[^>]*href="([^":?]*)[^"]*"[^>]*>)')
 SUMMARY = re.compile(r"<summary\b.*?</summary>", re.DOTALL)  # may hold words, no paragraphs
 PICTURE = re.compile(r"<img [^>]*>")
 BUNDLE = "site-"  # style sheets in one file, by the hash of their names
-ICON_RULE = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"[^"]*"\}')
+RULE = re.compile(r"([^{}]+)(\{[^{}]*\})")
+EMPTY = re.compile(r"@(?:media|supports)[^{}]*\{\s*\}")
+ARGUMENTS = re.compile(r"\([^()]*\)")
+# The theme measures every box of code and output at the start; house.js does when one comes near.
+TAB_STOPS = re.compile(
+    r',"complete"===document\.readyState\?(\w+)\(\):window\.addEventListener\("load",\1\)'
+)
 ICON_FACE = re.compile(r"(@font-face\{[^}]*font-weight:900;src:)[^}]*\}")
 FORMULA_FONTS = ("KaTeX_Main-Regular", "KaTeX_Math-Italic")
 STYLE = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL)
@@ -48,6 +54,7 @@ INVALID = [
     (r"<mo>(<(mover|munder|munderover)>.*?</\2>)</mo>", r"\1"),
     (r'(<span class="vlist") style="height:-[^"]*"', r"\1"),
 ]
+PIECES = ('</span><span class="base">', '</span><wbr /><span class="base">')
 POLICY = '<meta http-equiv="Content-Security-Policy" content="'
 
 
@@ -81,6 +88,7 @@ def policy(page: str, more_scripts: str = "") -> str:
 def delivered(page: str, folder: Path, more_scripts: str = "") -> str:
     """Rewrite one page, which lies in folder."""
     page = re.sub(rf"\s*<(?:script|link)[^>]*{ICON_SCRIPT}[^>]*>(?:</script>)?", "", page)
+    page = re.sub(r'\s*<link rel="preload" as="script"[^>]*>', "", page)  # what is seen comes first
     if 'id="search-results"' not in page:  # the other pages lead there with what is looked for
         page = re.sub(rf'\s*<script src="[^"]*({SEARCH_SCRIPTS})[^"]*"></script>', "", page)
     page = re.sub(
@@ -90,6 +98,7 @@ def delivered(page: str, folder: Path, more_scripts: str = "") -> str:
     page = page.replace('<summary><span class="toctree-toggle"', UNFOLD)
     for written, allowed in INVALID:
         page = re.sub(written, allowed, page)
+    page = page.replace(*PIECES)  # where a formula may break, even if nothing else may
     page = re.sub(r'(<button\b[^>]*?) onclick="[^"]*"', r"\1", page)  # house.js adds them
     first, *more = re.split(
         r'\s*<meta name="viewport"[^>]*>', page
@@ -146,21 +155,48 @@ def one_style_sheet(page: str, folder: Path) -> str:
     return page.replace(links[0][0], "\n    ".join(lines), 1)
 
 
-def fill_bundles(static: Path, icons: set[str]) -> None:
+def fill_bundles(static: Path, names: set[str]) -> None:
     """Write each bundle again from the sheets that its first line names."""
-
-    def used(rule: re.Match[str]) -> str:
-        names = {name.removesuffix(":before") for name in rule[1].replace(".fa-", "").split(",")}
-        return rule[0] if names & icons else ""
-
     texts = {}
     for bundle in static.glob(f"{BUNDLE}*.css"):
         first = bundle.read_text(encoding="utf-8").partition("\n")[0]
         sheets = [sheet(static / name, static) for name in first.strip("/* ").split()]
-        texts[bundle] = ICON_RULE.sub(used, "\n".join([first, *sheets]))
+        texts[bundle] = f"{first}\n{used(''.join(sheets), names)}"
     font = f"url({icon_font(static / ICON_FONT, ''.join(texts.values()))})"
     for bundle, text in texts.items():
         bundle.write_text(ICON_FACE.sub(rf'\1{font} format("woff")}}', text), encoding="utf-8")
+
+
+def names_in(pages: list[str], static: Path) -> set[str]:
+    """List the classes of the pages, and every word of the scripts that may add some."""
+    found = {name for page in pages for name in re.findall(r'class="([^"]*)"', page)}
+    scripts = (path for path in static.rglob("*.js") if path.name != Path(ICON_SCRIPT).name)
+    words = [re.findall(r"[\w-]+", path.read_text(encoding="utf-8")) for path in scripts]
+    return {name for names in found for name in names.split()}.union(*words)
+
+
+def used(text: str, names: set[str]) -> str:
+    """Drop the rules for classes that no page has: nine in ten of the theme's.
+
+    A name that ends with a hyphen stands for all that a script makes of it.
+    """
+    beginnings = tuple(name for name in names if re.fullmatch(r"[a-z][\w-]*-", name))
+
+    def rule(found: re.Match[str]) -> str:
+        prelude, body = found.groups()
+        if "@" in prelude or ";" in prelude:
+            return found[0]
+        kept = [one for one in re.split(r",(?![^(]*\))", prelude) if matches(one)]
+        return ",".join(kept) + body if kept else ""
+
+    def matches(selector: str) -> bool:
+        while "(" in selector:  # of :not(), :is(), :has() the arguments may be there or not
+            selector = ARGUMENTS.sub("", selector)
+        classes = re.findall(r"\.([A-Za-z_-][\w-]*)", selector)
+        return all(name in names or name.startswith(beginnings) for name in classes)
+
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    return EMPTY.sub("", RULE.sub(rule, text))
 
 
 def sheet(path: Path, static: Path) -> str:
@@ -193,19 +229,18 @@ def deliver(app: Sphinx, exception: Exception | None) -> None:
         return
     site = Path(app.outdir)
     paths = [path for path in site.rglob("*.html") if "_static" not in path.parts]
-    icons = set(AT_RUN_TIME)
-    for path in paths:
-        page = path.read_text(encoding="utf-8")
-        for classes in re.findall(r'class="([^"]*\bfa-[^"]*)"', page):
-            icons |= {n[3:] for n in classes.split() if n.startswith("fa-")} - {"solid", "lg"}
+    pages = [path.read_text(encoding="utf-8") for path in paths]
+    for path, page in zip(paths, pages, strict=True):
         if POLICY not in page:
             docname = path.relative_to(site).with_suffix("").as_posix()
             more = app.env.metadata.get(docname, {}).get("script-src", "")
             path.write_text(delivered(page, path.parent, more), encoding="utf-8")
-    fill_bundles(site / "_static", icons)
+    theme = site / "_static" / THEME_SCRIPT
+    theme.write_text(TAB_STOPS.sub("", theme.read_text(encoding="utf-8")), encoding="utf-8")
+    fill_bundles(site / "_static", names_in(pages, site / "_static"))
     if base := app.config.html_baseurl:
-        pages = sorted(f"{name}.html" for name in app.env.found_docs)
-        urls = "".join(f"  <url><loc>{escape(base + page)}</loc></url>\n" for page in pages)
+        names = sorted(f"{name}.html" for name in app.env.found_docs)
+        urls = "".join(f"  <url><loc>{escape(base + name)}</loc></url>\n" for name in names)
         (site / "sitemap.xml").write_text(
             '<?xml version="1.0" encoding="utf-8"?>\n'
             f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{urls}</urlset>\n',

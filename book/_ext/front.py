@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from contents import order, stems
 from docutils import nodes
 from docutils.statemachine import StringList
 from ledger import prose
@@ -22,8 +23,6 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 SVG = "http://www.w3.org/2000/svg"
-PART = re.compile(r"caption: (.*)")
-CHAPTER = re.compile(r"file: book/(\w+)")
 SENTENCE = re.compile(r"(?<=[.?!])\s+")
 # What matplotlib calls the parts of a picture that nobody can read at the size of a stamp.
 WORDS = re.compile(r"(?:text|legend|matplotlib\.axis)_")
@@ -32,12 +31,11 @@ WORDS = re.compile(r"(?:text|legend|matplotlib\.axis)_")
 def parts(root: Path) -> list[tuple[str, list[tuple[int, str]]]]:
     """Read the parts of the book with the numbers and stems of their chapters."""
     numbers, found = count(1), []
-    for line in (root / "_toc.yml").read_text(encoding="utf-8").splitlines():
-        if caption := PART.search(line):
-            found.append((caption[1], []))
-        elif (file := CHAPTER.search(line)) and (root / f"book/{file[1]}.ipynb").exists():
-            found[-1][1].append((next(numbers), file[1]))
-    return [(caption, chapters) for caption, chapters in found if chapters]
+    for caption, pages in order(root):
+        chapters = [page for page in pages if (root / f"{page}.ipynb").exists()]
+        if chapters:
+            found.append((caption, [(next(numbers), Path(page).name) for page in chapters]))
+    return found
 
 
 def title_of(text: str) -> str:
@@ -140,11 +138,10 @@ class ReadingPath(FrontDirective):
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        toc = Path(self.env.srcdir) / "_toc.yml"
-        self.depend(toc)
-        there = CHAPTER.findall(toc.read_text(encoding="utf-8"))
-        stems = [stem for stem in self.arguments[0].split() if stem in there]
-        return self.parsed(*(f"{i}. {{doc}}`{stem}`" for i, stem in enumerate(stems, 1)))
+        root = Path(self.env.srcdir)
+        self.depend(root / "_toc.yml")
+        path = [stem for stem in self.arguments[0].split() if stem in stems(root)]
+        return self.parsed(*(f"{i}. {{doc}}`{stem}`" for i, stem in enumerate(path, 1)))
 
 
 class LiveFigure(FrontDirective):

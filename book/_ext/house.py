@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from pathlib import Path
@@ -57,8 +58,28 @@ def drop_repeated_ids(app: Sphinx, doctree: nodes.document, docname: str) -> Non
                 node["ids"].remove(name)
 
 
+def keep_together(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Keep a formula in a line with the comma after it, and with the bracket before it.
+
+    Browsers break lines on either side of a formula, whatever stands there.
+    """
+    for formula in list(doctree.findall(nodes.math)):
+        parent, place = formula.parent, formula.parent.index(formula)
+        kept = nodes.inline("", "", formula, classes=["nobreak"])
+        parent[place] = kept
+        after = parent[place + 1] if place + 1 < len(parent) else None
+        if isinstance(after, nodes.Text) and (glued := re.match(r"[^\s—–]+", after)):
+            kept += nodes.Text(glued[0])
+            parent[place + 1] = nodes.Text(after[glued.end() :])
+        before = parent[place - 1] if place > 0 else None
+        if isinstance(before, nodes.Text) and (glued := re.search(r"[(\[“‘]+$", before)):
+            kept.insert(0, nodes.Text(glued[0]))
+            parent[place - 1] = nodes.Text(before[: glued.start()])
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("katex_macros", {}, "html")
     app.connect("config-inited", configure_katex)
     app.connect("doctree-resolved", drop_repeated_ids)
+    app.connect("doctree-resolved", keep_together)
     return {"version": "1", "parallel_read_safe": True}

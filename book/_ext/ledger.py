@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from contents import stems
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
@@ -105,9 +106,8 @@ class ClaimsLedger(SphinxDirective):
         for path in [*root.glob("book/*.ipynb"), *root.glob("tests/*.py"), root / "_toc.yml"]:
             self.env.note_dependency(str(path))
         claims, markers = book_claims(root / "book"), suite_markers(root / "tests")
-        chapters = re.findall(r"file: book/(\w+)", (root / "_toc.yml").read_text("utf-8"))
         sections = []
-        for stem in chapters:
+        for stem in stems(root):
             if mine := [claim for claim in claims if claim.stem == stem]:
                 title = re.search(r"^# (.*)", prose(root / "book" / f"{stem}.ipynb"), re.M)
                 section = nodes.section(ids=[stem], names=[stem])

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from contents import stems
 from docutils import nodes
 from docutils.statemachine import StringList
 from ledger import CITED
@@ -40,7 +41,7 @@ SUMMARY = """```{{eval-rst}}
 def modules(root: Path) -> dict[str, list[str]]:
     """Sort the public modules: those of chapters, in the book's order, proofs, and helpers."""
     package = root / "softmax_notes"
-    toc = re.findall(r"file: book/(\w+)", (root / "_toc.yml").read_text(encoding="utf-8"))
+    toc = stems(root)
     chapters = [
         stem
         for stem in toc

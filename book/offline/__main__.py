@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python book/offline", description="Make a copy.")
     parser.add_argument("kind", choices=["pdf", "epub"])
+    sys.path.append(str(ROOT / "book" / "_ext"))  # who reads the table of contents
     kind = parser.parse_args().kind
     target = ROOT / "_build" / "offline" / f"softmax-notes.{kind}"
     importlib.import_module(kind).make(ROOT, target)

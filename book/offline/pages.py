@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-import yaml
 from bs4 import BeautifulSoup, Tag
+from contents import order
 
 TITLE = "Softmax notes"
 AUTHORS = "The Softmax notes authors"
@@ -43,19 +43,10 @@ class Part(NamedTuple):
     chapters: list[Chapter]
 
 
-def order(toc: Path) -> list[tuple[str, list[str]]]:
-    """Read the parts of the book, each with the paths of its pages."""
-    contents = yaml.safe_load(toc.read_text(encoding="utf-8"))
-    parts = [("", [contents["root"]])]
-    for part in contents["parts"]:
-        parts.append((part["caption"], [entry["file"] for entry in part["chapters"]]))
-    return parts
-
-
 def read_book(root: Path) -> list[Part]:
     """Read the whole book from the site in _build/html."""
     site = root / "_build" / "html"
-    listed = order(root / "_toc.yml")
+    listed = order(root)
     names = {name for _, pages in listed for name in pages}
     parts = [
         Part(title, [read_chapter(site, name, names) for name in pages]) for title, pages in listed
