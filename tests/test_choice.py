@@ -347,6 +347,11 @@ def test_jax_compiles_and_maps_our_code():
 # --- edges
 
 
+def test_a_common_power_of_2_changes_no_bit_however_large_the_utilities_become():
+    u = np.random.default_rng(0).random(50)
+    np.testing.assert_array_equal(matching_law(u * 2.0**1023), matching_law(u))
+
+
 def test_the_contract_of_the_matching_law_at_the_edges(library):
     yes, no = True, False
     cases = [
