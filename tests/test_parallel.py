@@ -189,13 +189,39 @@ def test_without_torchrun_or_processes_the_error_says_what_to_do(monkeypatch):
         parallel.softmax(torch.zeros(2))
 
 
-def test_what_was_differentiated_once_says_that_it_cannot_be_again():
+@pytest.fixture
+def alone():
+    """A process group of this process, which holds all classes."""
     torch.distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
-    try:
-        for function in (parallel.softmax, parallel.log_softmax, parallel.logsumexp):
-            x = torch.zeros(3, requires_grad=True)
-            (grad,) = torch.autograd.grad(function(x).sum() * x[0], x, create_graph=True)
-            with pytest.raises(RuntimeError, match="once_differentiable"):
-                grad.sum().backward()
-    finally:
-        torch.distributed.destroy_process_group()
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_a_loss_of_16_bits_is_added_up_in_float32_and_rounded_once(dtype, reduction):
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(2000, 3, generator=random).to(dtype)
+    target = torch.randint(3, (2000,), generator=random)
+    weight = torch.tensor([0.5, 1.0, 0.25]).to(dtype)
+    loss = parallel.cross_entropy(logits, target, weight=weight, reduction=reduction)
+    wide = logits.double(), target, weight.double()
+    expected = torch.nn.functional.cross_entropy(*wide, reduction=reduction)
+    torch.testing.assert_close(loss, expected.to(dtype), rtol=torch.finfo(dtype).eps, atol=0)
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_group_is_a_process_group():
+    with pytest.raises(TypeError, match="group must be a ProcessGroup, got list"):
+        parallel.softmax(torch.zeros(3), group=[0])
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+def test_what_was_differentiated_once_says_that_it_cannot_be_again(name):
+    x = torch.zeros(3, requires_grad=True)
+    value = getattr(parallel, name)(x).sum()
+    (grad,) = torch.autograd.grad(value * x[0], x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()

@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from tests.mutants.loop import JOB
@@ -54,22 +54,31 @@ TESTS = {
     "out_of_core": ["streaming"],
     "parallel": ["parallel", "streaming"],
     "sampled_softmax": ["vocabulary"],
+    "symbolic": ["definition", "jacobian", "smooth_argmax"],
 }
+COMPILED = {"_fast/kernels", "_fast/vectors"}
 
 
 def modules():
-    """List the modules; those that Numba compiles are not Python when they run."""
+    """List the modules; what Numba compiles is not Python when it runs."""
     package = ROOT / "softmax_notes"
     stems = (path.relative_to(package).with_suffix("") for path in package.rglob("*.py"))
-    mine = (s for s in stems if s.name != "__init__" and s.parts[0] not in ("fast", "_fast"))
-    return sorted(stem.as_posix() for stem in mine)
+    named = {s.as_posix().removesuffix("/__init__") for s in stems} - {"__init__", "_fast"}
+    return sorted(named - COMPILED)
+
+
+def path_of(module):
+    """Name the file of a module; a package is its __init__."""
+    path = Path("softmax_notes") / f"{module}.py"
+    return path if (ROOT / path).exists() else path.with_suffix("") / "__init__.py"
 
 
 def tests_of(module):
     """Name the test files that judge a module."""
     place, _, stem = module.rpartition("/")
-    stems = ["check"] if place.startswith("check") else TESTS.get(stem, [stem.lstrip("_")])
-    return [f"tests/test_{stem}.py" for stem in stems]
+    home = place.partition("/")[0].lstrip("_")
+    stems = [home] if home in ("check", "fast") else TESTS.get(stem, [stem.lstrip("_")])
+    return tuple(f"tests/test_{stem}.py" for stem in stems)
 
 
 def mutated(path):
@@ -114,28 +123,29 @@ def change(original, mutant):
     return tuple("\n".join(line[1:].strip() for line in changed if line[0] == s) for s in "-+")
 
 
-def attempt(module, choose):
-    """Try the mutants of a module that `choose` picks; give what became of each."""
-    path = Path("softmax_notes") / f"{module}.py"
-    code, mutants = mutated(path)
-    chosen = choose(random.Random(SEED).sample(list(mutants), len(mutants)))
-    if not chosen:
-        return {}, mutants
-    tree = TREE / module.replace("/", "-")
+def attempt(tests, jobs):
+    """Try mutants of the modules that the same tests judge; give what became of each.
+
+    A job of a module is its code with all mutants, and the function of each that is to be tried.
+    """
+    tree = TREE / "-".join(Path(test).stem for test in tests)
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(parents=True)
     for name in ("softmax_notes", "tests", "benchmarks"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("node_modules"))
     for name in ("book", "pyproject.toml", "_toc.yml", "_config.yml"):
         (tree / name).symlink_to(ROOT / name)
-    (tree / path).write_text(code)
-    dotted = "softmax_notes." + module.replace("/", ".")
+    todo = {}
+    for module, (code, functions) in jobs.items():
+        (tree / path_of(module)).write_text(code)
+        dotted = "softmax_notes." + module.replace("/", ".")
+        todo |= {f"{dotted}.{name}": f"{dotted}.{f}" for name, f in functions.items()}
     job = tree / "job.json"
-    job.write_text(json.dumps({f"{dotted}.{n}": f"{dotted}.{mutants[n][0]}" for n in chosen}))
+    job.write_text(json.dumps(todo))
     plain = {"HYPOTHESIS_PROFILE": "mutants", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     plugins = ["no:nbval", "no:xdist", "no:cacheprovider", "no:anyio", "tests.mutants.loop"]
     subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--tb=no", *tests_of(module)]
+        [sys.executable, "-m", "pytest", "-q", "--tb=no", *tests]
         + [word for plugin in plugins for word in ("-p", plugin)],
         cwd=tree,
         env=os.environ | plain | {JOB: str(job), "PYTHONPATH": str(tree)},
@@ -145,24 +155,52 @@ def attempt(module, choose):
     answer = json.loads(job.read_text())
     for test in answer["failing"]:
         print(f"left out, as it fails without a mutant: {test}")
-    return {n.removeprefix(f"{dotted}."): v for n, v in answer["verdicts"].items()}, mutants
+    verdicts = defaultdict(dict)
+    for module, (_, functions) in jobs.items():
+        dotted = "softmax_notes." + module.replace("/", ".")
+        verdicts[module] = {name: answer["verdicts"][f"{dotted}.{name}"] for name in functions}
+    return verdicts
 
 
-def brought_up_to_date(module, old, sample):
-    """Try what was not tried yet, and again what no test had killed."""
-    source = hashlib.sha256((ROOT / "softmax_notes" / f"{module}.py").read_bytes()).hexdigest()[:12]
-    if old.get("source") != source:
-        first = {"first": old["first"]} if "first" in old else {}
-        old = {"tried": 0, "alive": []} | dict.fromkeys(COUNTED, 0) | first
-    alive = [mutant["mutant"] for mutant in old["alive"]]
-    tried = max(sample, old["tried"])
-    verdicts, mutants = attempt(module, lambda names: alive + names[old["tried"] : tried])
+def brought_up_to_date(tests, group, sample):
+    """Try what was not tried yet, and again what no test had killed; give what is to be stored."""
+    before = {module: start(module) for module in group}
+    found = {module: mutated(path_of(module)) for module in group}
+    jobs = {}
+    for module, (code, mutants) in found.items():
+        order = random.Random(SEED).sample(list(mutants), len(mutants))
+        alive = [mutant["mutant"] for mutant in before[module]["alive"]]
+        names = alive + order[before[module]["tried"] : sample]
+        if names:
+            jobs[module] = code, {name: mutants[name][0] for name in names}
+    verdicts = attempt(tests, jobs) if jobs else {}
+    return {
+        module: updated(module, before[module], mutants, verdicts.get(module, {}))
+        for module, (_, mutants) in found.items()
+        if mutants
+    }
+
+
+def start(module):
+    """Give what is stored of a module; of one that changed since, the first sample alone."""
+    old = results().get(module, {})
+    source = hashlib.sha256((ROOT / path_of(module)).read_bytes()).hexdigest()[:12]
+    if old.get("source") == source:
+        return old
+    first = {"first": old["first"]} if "first" in old else {}
+    return {"source": source, "tried": 0, "alive": []} | dict.fromkeys(COUNTED, 0) | first
+
+
+def updated(module, old, mutants, verdicts):
+    """Add what became of the mutants of a module to what is stored."""
+    again = {mutant["mutant"] for mutant in old["alive"]}
     kinds = Counter(kind(verdict) for verdict in verdicts.values())
     commit = ["git", "rev-parse", "--short=7", "HEAD"]
     new = {"commit": subprocess.check_output(commit, cwd=ROOT, text=True).strip()}
-    new |= {"source": source, "mutants": len(mutants), "tried": min(tried, len(mutants))}
+    new |= {"source": old["source"], "mutants": len(mutants)}
+    new |= {"tried": old["tried"] + len(verdicts.keys() - again)}
     new |= {k: old[k] + kinds[k] for k in COUNTED}
-    lived = sum(kind(verdicts[name]) == "alive" for name in verdicts if name not in alive)
+    lived = sum(kind(verdicts[name]) == "alive" for name in verdicts.keys() - again)
     new["first"] = old.get("first", [len(verdicts), lived])
     new["alive"] = [
         {
@@ -281,12 +319,14 @@ def main():
     parser.add_argument("modules", nargs="*", help="such as jacobian or symbolic/jacobian")
     parser.add_argument("--sample", type=int, default=60, help="mutants of a module (default 60)")
     options = parser.parse_args()
+    groups = defaultdict(list)
     for module in options.modules or modules():
-        new = brought_up_to_date(module, results().get(module, {}), options.sample)
-        RESULTS.write_text(
-            json.dumps(results() | {module: new}, indent=1, ensure_ascii=False) + "\n"
-        )
-        print(f"{module}: {new['tried']} tried, {len(new['alive'])} alive", flush=True)
+        groups[tests_of(module)].append(module)
+    for tests, group in groups.items():
+        new = brought_up_to_date(tests, group, options.sample)
+        RESULTS.write_text(json.dumps(results() | new, indent=1, ensure_ascii=False) + "\n")
+        for module, entry in new.items():
+            print(f"{module}: {entry['tried']} tried, {len(entry['alive'])} alive", flush=True)
     publish()
 
 
