@@ -541,6 +541,7 @@ def summarize_loss(x: Array, amount: Array, /) -> Loss:
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     See the chapter ``streaming``, claim ``prop-loss-monoid``.
 
     Examples
