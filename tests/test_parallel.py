@@ -16,6 +16,7 @@ import torch
 from torch.distributed import HashStore
 
 from softmax_notes import parallel
+from tests import ranks
 
 LIMIT = 120  # seconds, after which processes are killed; they take a few
 INF, NAN = np.inf, np.nan
@@ -38,6 +39,23 @@ def runs():
 @pytest.fixture(params=[2, 4])
 def found(runs, request):
     return runs[f"checks:{request.param}"]
+
+
+@pytest.fixture
+def alone():
+    """A process group of this process, which holds all classes."""
+    torch.distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(params=[1, 2, 4])
+def edges(request):
+    """Give what becomes of infinities and the like on so many processes."""
+    if request.param == 1:
+        request.getfixturevalue("alone")
+        return ranks.edges()
+    return request.getfixturevalue("runs")[f"checks:{request.param}"][0]["edges"]
 
 
 # --- laws
@@ -72,6 +90,16 @@ def test_values_and_gradients_are_those_of_pytorch_on_one_process(found, shards,
     assert found[0]["functions"][shards]["keepdims"] == [2, 1, 3]
 
 
+@pytest.mark.usefixtures("alone")
+def test_one_process_that_holds_all_classes_gives_what_pytorch_does():
+    for case in ranks.losses([ranks.V]):
+        assert max(case["value"], case["gradient"]) < 1e-13, case
+    functions = ranks.functions([ranks.V])
+    assert functions.pop("keepdims") == [2, 1, 3]
+    for name, errors in functions.items():
+        assert max(errors.values()) < 1e-14, name
+
+
 def test_the_command_of_the_readme_agrees_with_pytorch_and_its_loss_parallel():
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     result = subprocess.run(
@@ -95,15 +123,14 @@ def test_the_command_of_the_readme_agrees_with_pytorch_and_its_loss_parallel():
 
 
 def test_the_table_of_the_command_shares_out_any_number_of_classes_among_any_ranks():
-    for classes, ranks in itertools.product(range(1, 20), range(1, 6)):
-        for widths in parallel._widths(classes, ranks).values():
-            assert len(widths) == ranks
+    for classes, members in itertools.product(range(1, 20), range(1, 6)):
+        for widths in parallel._widths(classes, members).values():
+            assert len(widths) == members
             assert sum(widths) == classes
             assert min(widths) >= 0
 
 
-def test_infinities_and_nan_are_as_on_one_process_wherever_they_lie(found):
-    edges = found[0]["edges"]
+def test_infinities_and_nan_are_as_on_one_process_wherever_they_lie(edges):
     half, quarter = math.log(2), math.log(4)
     nan = [NAN] * 4
     expected = {
@@ -122,11 +149,11 @@ def test_infinities_and_nan_are_as_on_one_process_wherever_they_lie(found):
     assert edges["half dtype"] == "torch.bfloat16"
 
 
-def test_a_probability_next_to_1_keeps_its_logarithm(found):
+def test_a_probability_next_to_1_keeps_its_logarithm(edges):
     # mpmath, 20 digits: log_softmax(18, 0), in float32, one score on each of two ranks
     truth = -1.5229979628736488102e-8
-    assert found[0]["edges"]["log_softmax near 0"] == pytest.approx(truth, rel=1e-6)
-    assert found[0]["edges"]["loss near 0"] == pytest.approx(-truth, rel=1e-6)
+    assert edges["log_softmax near 0"] == pytest.approx(truth, rel=1e-6)
+    assert edges["loss near 0"] == pytest.approx(-truth, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -189,14 +216,6 @@ def test_without_torchrun_or_processes_the_error_says_what_to_do(monkeypatch):
         parallel.softmax(torch.zeros(2))
 
 
-@pytest.fixture
-def alone():
-    """A process group of this process, which holds all classes."""
-    torch.distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
-
-
 @pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -212,9 +231,43 @@ def test_a_loss_of_16_bits_is_added_up_in_float32_and_rounded_once(dtype, reduct
 
 
 @pytest.mark.usefixtures("alone")
-def test_a_group_is_a_process_group():
-    with pytest.raises(TypeError, match="group must be a ProcessGroup, got list"):
-        parallel.softmax(torch.zeros(3), group=[0])
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"group": [0]}, TypeError, "group must be a ProcessGroup, got list"),
+        ({"reduction": "avg"}, ValueError, "reduction must be .* got 'avg'"),
+        ({"label_smoothing": 1.5}, ValueError, "label_smoothing must be from 0 to 1, got 1.5"),
+        ({"logits": [0.0]}, ValueError, "logits must be .* real numbers, got list"),
+        ({"logits": torch.zeros(2, 3) * 1j}, ValueError, "logits must be .* got torch.complex64"),
+        ({"target": [0, 1]}, ValueError, "target must be a torch.Tensor .* got list"),
+        ({"axis": 2}, ValueError, "rank 0: IndexError: Dimension out of range"),
+        ({"target": torch.tensor([0, 3])}, ValueError, "target must be from 0 to 2, got 3"),
+        ({"target": torch.tensor([-1, 0])}, ValueError, "target must be from 0 to 2, got -1"),
+        ({"target": torch.tensor([0])}, ValueError, r"indices of shape \(2,\) .*got shape \(1,\)"),
+        ({"target": torch.full((2, 3), 1.5)}, ValueError, "probabilities must be from 0 to 1"),
+        ({"target": -torch.ones(2, 3)}, ValueError, "probabilities must be from 0 to 1"),
+        ({"target": torch.ones(2, 3), "ignore_index": 0}, ValueError, "needs class indices"),
+        ({"weight": torch.ones(2)}, ValueError, "each of the 3 classes of this rank"),
+        ({"weight": -torch.ones(3)}, ValueError, "weight must hold finite numbers from 0 on"),
+        ({"weight": torch.full((3,), INF)}, ValueError, "weight must hold finite numbers"),
+        ({"weight": [1.0] * 3}, ValueError, "weight must be a torch.Tensor .* got list"),
+    ],
+)
+def test_an_argument_that_is_wrong_is_named(change, error, message):
+    call = {"logits": torch.zeros(2, 3), "target": torch.tensor([0, 1])} | change
+    with pytest.raises(error, match=message):
+        parallel.cross_entropy(call.pop("logits"), call.pop("target"), **call)
+
+
+@pytest.mark.parametrize("name", ["rows", "ranks", "itemsize"])
+def test_bytes_are_those_of_positive_whole_numbers(name):
+    assert parallel.bytes_sent(0, 1, 1) == 0
+    # 5 · 3 + 1 numbers, of which two ranks send each other all; and 24 bytes to agree.
+    assert parallel.bytes_sent(rows=3, ranks=2, itemsize=8) == 16 * 8 + 24
+    with pytest.raises(ValueError, match=f"{name} must be a positive whole number, got -1"):
+        parallel.bytes_sent(**({"rows": 1, "ranks": 1} | {name: -1}))
+    with pytest.raises(TypeError, match=f"{name} must be an integer"):
+        parallel.bytes_sent(**({"rows": 1, "ranks": 1} | {name: 0.5}))
 
 
 @pytest.mark.usefixtures("alone")
