@@ -256,7 +256,8 @@ def normalized_axes(xp: ModuleType, x: Array, axis: Axis) -> tuple[int, ...]:
         with contextlib.suppress(RuntimeError):  # PyTorch's for a repeated axis is no axis error
             if all(abs(a) < 2**31 for a in given):
                 xp.sum(x, axis=axis)
-        raise ValueError(f"axis {axis} is out of range or repeated for {x.ndim} dimensions")
+        shown = given[0] if len(given) == 1 else tuple(given)
+        raise ValueError(f"axis {shown} is out of range or repeated for {x.ndim} dimensions")
     return positive
 
 

@@ -465,7 +465,7 @@ def test_what_is_no_array_of_real_numbers_is_refused(function):
         ([[0], [1]], 1.0, "each position from 0 to 2 once"),
         ([[0, 1], [1, 2]], 1.0, "each position from 0 to 2 once"),
         ([[0, 1, 2], []], 1.0, "each position from 0 to 2 once"),
-        ([[0], [1, 2]], [0.5], "2 nests need as many dissimilarities, got 1"),
+        ([[0], [1, 2]], [0.5], "dissimilarity must be .* one for each of 2 nests, got 1"),
         ([[0], [1, 2]], 1.5, r"dissimilarity must be from 0 to 1, got 1\.5"),
         ([[0], [1, 2]], -0.1, r"dissimilarity must be from 0 to 1, got -0\.1"),
         ([[0], [1, 2]], [1.0, NAN], "dissimilarity must be from 0 to 1, got nan"),
