@@ -28,7 +28,7 @@ TREE = ROOT / "_build" / "mutants"
 RESULTS = HERE / "results.json"
 
 SEED = 1  # of the order in which a module's mutants are tried, so that the first are a sample
-COUNTED = ("killed", "timeout", "crash")
+COUNTED = ("killed", "timeout", "crash", "import")
 
 ABOUT = """\
 Written by `make mutants`, which changes the package in one place at a time and runs the tests of \
@@ -37,12 +37,12 @@ that module until one fails; it goes on where it stopped, and tries again what l
 
 The mutants are mutmut's: in functions and methods without decorators, not in what runs at \
 import; the wording of error messages is left alone, whether they are raised is not. \
-What Numba compiles (`fast`) is not mutated. Tests run with ten examples a law, on NumPy, PyTorch \
-and array-api-strict; tests of JAX, tests that take over 2 seconds, and doctests are left out, so \
-that some mutants that live here die in `make test`. The commit is \
-that of the module when it was tried; \
-of modules that are not listed, nothing was tried yet. The last column is how many lived of the \
-first sample, before tests were added for them.
+What Numba compiles (`_fast/kernels`, `_fast/vectors`) is machine code when it runs and is not \
+mutated; the Python around it is. Tests run with ten examples a law, on NumPy, PyTorch \
+and array-api-strict; tests of JAX, tests that take over 2 seconds, what runs in processes of its \
+own, and doctests are left out, so that some mutants that live here die in `make test`. The commit \
+is that of the module when it was tried; of modules that are not listed, nothing was tried yet. \
+The last column is how many lived of the first sample, before tests were added for them.
 """
 
 # The test files of modules that have none of their own, or help others.
@@ -148,7 +148,10 @@ def attempt(tests, jobs):
         [sys.executable, "-m", "pytest", "-q", "--tb=no", *tests]
         + [word for plugin in plugins for word in ("-p", plugin)],
         cwd=tree,
-        env=os.environ | plain | {JOB: str(job), "PYTHONPATH": str(tree)},
+        # What runs at import is counted, so that the plugin can tell it from the rest.
+        env=os.environ
+        | plain
+        | {JOB: str(job), "PYTHONPATH": str(tree), "MUTANT_UNDER_TEST": "stats"},
         stdout=(tree / "log").open("w"),
         check=True,
     )
@@ -164,12 +167,12 @@ def attempt(tests, jobs):
 
 def brought_up_to_date(tests, group, sample):
     """Try what was not tried yet, and again what no test had killed; give what is to be stored."""
-    before = {module: start(module) for module in group}
+    before, known = {module: start(module) for module in group}, reasons()
     found = {module: mutated(path_of(module)) for module in group}
     jobs = {}
     for module, (code, mutants) in found.items():
         order = random.Random(SEED).sample(list(mutants), len(mutants))
-        alive = [mutant["mutant"] for mutant in before[module]["alive"]]
+        alive = [m["mutant"] for m in before[module]["alive"] if not reason_of(m, known)]
         names = alive + order[before[module]["tried"] : sample]
         if names:
             jobs[module] = code, {name: mutants[name][0] for name in names}
@@ -194,15 +197,22 @@ def start(module):
 def updated(module, old, mutants, verdicts):
     """Add what became of the mutants of a module to what is stored."""
     again = {mutant["mutant"] for mutant in old["alive"]}
+    kept = [mutant for mutant in old["alive"] if mutant["mutant"] not in verdicts]
     kinds = Counter(kind(verdict) for verdict in verdicts.values())
     commit = ["git", "rev-parse", "--short=7", "HEAD"]
     new = {"commit": subprocess.check_output(commit, cwd=ROOT, text=True).strip()}
     new |= {"source": old["source"], "mutants": len(mutants)}
     new |= {"tried": old["tried"] + len(verdicts.keys() - again)}
-    new |= {k: old[k] + kinds[k] for k in COUNTED}
-    lived = sum(kind(verdicts[name]) == "alive" for name in verdicts.keys() - again)
-    new["first"] = old.get("first", [len(verdicts), lived])
-    new["alive"] = [
+    new |= {k: old.get(k, 0) + kinds[k] for k in COUNTED}
+    kinds_of_new = Counter(kind(verdicts[name]) for name in verdicts.keys() - again)
+    n, lived = old.get("first", [kinds_of_new.total(), kinds_of_new["alive"]])
+    if "first" in old:  # of what lived then, what cannot be tried was told apart since
+        passed = sum(kind(verdicts[name]) == "import" for name in verdicts.keys() & again)
+        n, lived = n - passed, lived - passed
+    else:
+        n -= kinds_of_new["import"]
+    new["first"] = [n, lived]
+    new["alive"] = kept + [
         {
             "mutant": name,
             "function": f"{module}.{readable(mutants[name][0])}",
@@ -219,7 +229,7 @@ def updated(module, old, mutants, verdicts):
 def kind(verdict):
     if verdict in ("survived", "unreached"):
         return "alive"
-    return next((k for k in ("timeout", "crash") if verdict.startswith(k)), "killed")
+    return next((k for k in ("timeout", "crash", "import") if verdict.startswith(k)), "killed")
 
 
 def readable(mangled):
@@ -236,20 +246,43 @@ def reasons():
     return {tuple(mutant): entry["reason"] for entry in entries for mutant in entry["mutants"]}
 
 
-def key(mutant):
-    return mutant["function"], mutant["before"], mutant["after"]
+WORDS = "Words for people, which may be put in another way."
+NAMES = "A symbol by another name, or with more or less assumed of it: the same identity."
+
+
+def reason_of(mutant, known):
+    """Say why a mutant cannot be killed, if so."""
+    key = mutant["function"], mutant["before"], mutant["after"]
+    if key in known:
+        return known[key]
+    if blank(r'"[^"]* [^"]*"', *key[1:]):
+        return WORDS
+    assumed = r'"[^"]*"|None|, (positive|nonnegative|real|integer|rational)=\w+|, (?=\))'
+    made = re.search("symbols?\\(|scores\\(", key[1], re.IGNORECASE)
+    if key[0].startswith("symbolic") and made and blank(assumed, *key[1:]):
+        return NAMES
+    return None
+
+
+def blank(pattern, *texts):
+    """Tell whether texts are the same but for what matches a pattern."""
+    return len({re.sub(pattern, "", " ".join(text.split())) for text in texts}) == 1
 
 
 def score(entries):
     """Estimate the share of all mutants that the tests kill, and how far that may be off.
 
     What counts is the first sample of each module: tests were added for its survivors, so that
-    it says more of them than of other mutants now. Equivalent mutants count as alive here.
+    it says more of them than of other mutants now. Of equivalent ones those known are left out.
     """
-    total = sum(entry["mutants"] for entry in entries)
+    known, total = reasons(), sum(entry["mutants"] for entry in entries)
     share, variance = 1.0, 0.0
     for entry in entries:
         n, alive, weight = *entry["first"], entry["mutants"] / total
+        same = min(alive, sum(bool(reason_of(mutant, known)) for mutant in entry["alive"]))
+        n, alive = n - same, alive - same
+        if not n:
+            continue
         share -= weight * alive / n
         p = (alive + 0.5) / (n + 1)
         variance += weight**2 * p * (1 - p) / n
@@ -258,17 +291,23 @@ def score(entries):
 
 def summary(stored, known):
     """Say in a sentence what was tried, and how much of it the tests see."""
-    tried, total = (sum(entry[k] for entry in stored.values()) for k in ("tried", "mutants"))
-    alive = [mutant for entry in stored.values() for mutant in entry["alive"]]
-    same = sum(key(mutant) in known for mutant in alive)
+    total = sum(entry["mutants"] for entry in stored.values())
+    tried, same, alive = counts(stored, known)
     share, interval = score(stored.values())
     return (
         f"Of {total:,} mutants in {len(stored)} modules, {tried:,} drawn by chance were tried: "
         f"{same} change nothing that can be seen, and of the other {tried - same:,} the tests "
-        f"kill all but {len(alive) - same}. Before tests were added for those that lived, the "
-        f"tests killed {share:.1%} ± {interval:.1%} of all mutants (95 % confidence), not "
-        "leaving out those that no test can kill."
+        f"kill {1 - alive / (tried - same):.1%}, all but {alive}. Before tests were added for "
+        f"those that lived, they killed {share:.1%} ± {interval:.1%} (95 % confidence)."
     )
+
+
+def counts(stored, known):
+    """Count the mutants that were tried, those that change nothing, and the others alive."""
+    tried = sum(entry["tried"] - entry.get("import", 0) for entry in stored.values())
+    alive = [mutant for entry in stored.values() for mutant in entry["alive"]]
+    same = sum(bool(reason_of(mutant, known)) for mutant in alive)
+    return tried, same, len(alive) - same
 
 
 def report():
@@ -280,21 +319,23 @@ def report():
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for module, entry in sorted(stored.items()):
-        same = sum(key(mutant) in known for mutant in entry["alive"])
-        killed, alive = entry["killed"] + entry["crash"], len(entry["alive"]) - same
+        tried, same, alive = counts({module: entry}, known)
+        killed = entry["killed"] + entry["crash"]
         n, lived = entry["first"]
         lines.append(
-            f"| `{module}` | {entry['commit']} | {entry['mutants']} | {entry['tried']} | {killed} "
+            f"| `{module}` | {entry['commit']} | {entry['mutants']} | {tried} | {killed} "
             f"| {entry['timeout']} | {same} | {alive} | {lived} of {n} |"
         )
     alive = [mutant for _, entry in sorted(stored.items()) for mutant in entry["alive"]]
     lines += ["", "## Equivalent", ""]
-    for reason in dict.fromkeys(known.values()):
-        same = [mutant for mutant in alive if known.get(key(mutant)) == reason]
-        if same:
+    for reason in dict.fromkeys([WORDS, NAMES, *known.values()]):
+        same = [mutant for mutant in alive if reason_of(mutant, known) == reason]
+        if reason in (WORDS, NAMES):
+            lines += [f"{reason[:-1]}: {len(same)} mutants.", ""]
+        elif same:
             lines += [reason, "", *map(shown, same), ""]
     lines += ["## Alive", "", "No test kills these, and nothing says that none could.", ""]
-    lines += [shown(mutant) for mutant in alive if key(mutant) not in known]
+    lines += [shown(mutant) for mutant in alive if not reason_of(mutant, known)]
     return "\n".join(lines).rstrip() + "\n"
 
 

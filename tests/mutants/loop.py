@@ -17,7 +17,7 @@ from pathlib import Path
 JOB = "MUTANTS_JOB"  # the variable that names the file with the job
 SLOW = 2  # seconds of the processor: tests that take longer are left out
 BUDGET = 8  # seconds for the tests of one mutant, the quickest first
-PATIENCE = 600  # seconds that a mutant may sleep
+PATIENCE = 120  # seconds that a mutant may take, asleep or on a busy machine
 
 reports = []
 
@@ -45,7 +45,9 @@ def pytest_collection_modifyitems(items):
 def pytest_runtestloop(session):
     import torch
     from mutmut.mutation.trampoline import set_mutant_under_test
+    from mutmut.state import state
 
+    at_import = set(state()._stats)
     set_mutant_under_test("")
     torch.set_num_threads(1)
     path = Path(os.environ[JOB])
@@ -58,7 +60,7 @@ def pytest_runtestloop(session):
         reached = affordable(sorted(tests[function], key=seconds.__getitem__), seconds)
         reached.sort(key=lambda i: -killers[function][i])
         if not reached:
-            verdicts[name] = "unreached"
+            verdicts[name] = "import" if function in at_import else "unreached"
             continue
         killer = in_child(first_failure, session.items, name, reached, seconds)
         verdicts[name] = killer
