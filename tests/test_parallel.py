@@ -3,6 +3,8 @@
 The processes are those of `tests.ranks`; each run of them is killed if it takes too long.
 """
 
+import contextlib
+import functools
 import itertools
 import json
 import math
@@ -119,7 +121,69 @@ def test_the_command_of_the_readme_agrees_with_pytorch_and_its_loss_parallel():
     assert result.stdout.endswith("Equal to PyTorch on one process.\n")
 
 
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_rows_may_have_any_number_of_axes(axis):
+    random = torch.Generator().manual_seed(3)
+    logits = torch.randn(3, 4, 5, generator=random, dtype=torch.float64)
+    last = logits.movedim(axis, -1)
+    target = torch.randint(last.shape[-1], last.shape[:-1], generator=random)
+    options = {"reduction": "none", "label_smoothing": 0.2}
+    loss = parallel.cross_entropy(logits, target, axis=axis, **options)
+    flat = last.reshape(-1, last.shape[-1]), target.reshape(-1)
+    expected = torch.nn.functional.cross_entropy(*flat, **options)
+    torch.testing.assert_close(loss, expected.reshape(target.shape), rtol=1e-13, atol=0)
+
+
+@pytest.mark.usefixtures("alone")
+def test_the_table_tells_where_values_agree_and_where_they_do_not(capsys, monkeypatch):
+    pytorch = torch.nn.functional.cross_entropy
+    by_pytorch = functools.partial(parallel._with_gradient, pytorch)
+    monkeypatch.setattr(parallel, "_loss_parallel", by_pytorch)  # it keeps threads of its own
+    assert parallel._agrees(4, 9, torch.device("cpu"))
+    told = capsys.readouterr().out
+    assert told.startswith("1 processes (gloo), 4 rows, float32\n")
+    names = re.findall(r"^(\S.+?) +\[9\] +\S+ +\S+e-\S+ +\S+e-\S+$", told, re.M)
+    assert names == ["even", "uneven", "one empty", "loss_parallel"]
+    assert told.endswith("Equal to PyTorch on one process.\n")
+    monkeypatch.setattr(
+        parallel, "_loss_parallel", lambda *given: (by_pytorch(*given)[0], torch.zeros(4, 9))
+    )
+    assert not parallel._agrees(4, 9, torch.device("cpu"))
+    assert capsys.readouterr().out.endswith("NOT equal to PyTorch.\n")
+
+
 # --- edges
+
+
+def test_the_command_hands_its_options_on(monkeypatch):
+    asked = []
+
+    @contextlib.contextmanager
+    def processes(*, timeout):
+        asked.append(timeout)
+        yield "here"
+
+    monkeypatch.setattr(parallel, "processes", processes)
+    monkeypatch.setattr(parallel, "_agrees", lambda *given: asked.append(given))
+    monkeypatch.setattr(sys, "argv", ["parallel", "--rows", "3", "--classes", "5"])
+    assert parallel.main() == 1  # nothing agreed
+    monkeypatch.setattr(sys, "argv", ["parallel", "--timeout", "2.5"])
+    monkeypatch.setattr(parallel, "_agrees", lambda *given: asked.append(given) or True)
+    assert parallel.main() == 0
+    assert asked == [60.0, (3, 5, "here"), 2.5, (256, 10_000, "here")]
+
+
+@pytest.mark.usefixtures("alone")
+def test_what_broke_an_exchange_is_said_in_a_line(monkeypatch):
+    def broken(*given):
+        raise RuntimeError("Connection closed\nat a place that says nothing to a user")
+
+    monkeypatch.setattr(torch.distributed, "all_gather", broken)
+    with pytest.raises(
+        RuntimeError, match=r"^rank 0 of 1: agreeing .* in time: Connection closed$"
+    ):
+        parallel.softmax(torch.zeros(3))
 
 
 def test_the_table_of_the_command_shares_out_any_number_of_classes_among_any_ranks():
