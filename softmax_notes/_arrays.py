@@ -199,6 +199,18 @@ def holds(condition: Array) -> bool:
         return False
 
 
+def real_numbers(values: object, name: str) -> np.ndarray[Any, Any]:
+    """Bring what NumPy reads as real numbers to float64: no text, no objects, no mask."""
+    try:
+        found = np.asarray(values)
+        real = found.dtype.kind in "biuf"
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must hold real numbers: {error}") from error
+    if not real or isinstance(values, np.ma.MaskedArray | np.matrix):
+        raise TypeError(f"{name} must hold real numbers, got {type(values).__name__}")
+    return found.astype(np.float64)
+
+
 def number(value: object, name: str, advice: str = "") -> float:
     """Check an argument that is one real number, and no array."""
     if not isinstance(value, numbers.Real):

@@ -321,6 +321,8 @@ def test_wrong_arguments_are_refused_in_words():
         words = f"degree must be at least 2 and at most 24, got {degree}"
         with pytest.raises(ValueError, match=words):
             minimax(degree)
+    with pytest.raises(TypeError, match="degree must be an integer, got str"):
+        minimax("x")
     with pytest.raises(ValueError, match=r"\('float32', 'float64'\), got 'float16'"):
         polynomial_for("float16")
     for function in (minimax_exp, lambda x: taylor_exp(x, 2), range_reduction):

@@ -881,7 +881,11 @@ FOUND = [
         "ignore_index must be a number of 64 bits",
     ),
     (lambda: regression.Accumulator(1).add(10**400), ValueError, "that a float can hold"),
-    (lambda: sampled_softmax.Proposal.unigram([1j, 2j]), TypeError, "some are complex"),
+    (
+        lambda: sampled_softmax.Proposal.unigram([1j, 2j]),
+        TypeError,
+        "counts must hold real numbers",
+    ),
     (
         lambda: sampled_softmax.Proposal([1.0]).sample(2**63, np.random.default_rng()),
         ValueError,

@@ -635,6 +635,8 @@ def test_wrong_arguments_of_dask_functions_are_refused_in_words():
         out_of_core.cross_entropy(x, target, label_smoothing=1.5)
     with pytest.raises(ValueError, match=r"it has shape \(3,\)"):
         out_of_core.cross_entropy(x, np.zeros(3, dtype=int))
+    with pytest.raises(TypeError, match="keepdims must be True or False"):
+        out_of_core.logsumexp(x, keepdims=np.ones(2))
     with pytest.raises(TypeError, match=r"weight must be .* got torch\.Tensor"):
         out_of_core.cross_entropy(x, target, weight=torch.ones(3))
     with pytest.raises(ValueError, match="got bool"):
