@@ -219,7 +219,7 @@ def test_the_top_and_right_frames_are_gone_and_letters_are_large():
 
 def test_a_heatmap_of_zeros_is_white_and_says_zero():
     ax = Figure().add_subplot()
-    cells = figures.heatmap(ax, np.zeros((2, 2)), values=".0f")
+    cells = figures.heatmap(ax, np.zeros((2, 2)), values=".0f", limit=0)
     assert cells.to_rgba(0.0) == (1, 1, 1, 1)
     assert [t.get_text() for t in ax.texts] == ["0"] * 4
 
