@@ -98,7 +98,7 @@ def test_only_a_library_that_is_missing_is_asked_for():
     with pytest.raises(ImportError, match=wanted) as caught, needs("data"):
         import no_such_library.part  # noqa: F401
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
-    with pytest.raises(ImportError, match="^xml is needed"), needs("data"):
+    with pytest.raises(ImportError, match=r"^xml is needed"), needs("data"):
         import xml.no_such_part  # noqa: F401
     with pytest.raises(ZeroDivisionError), needs("data"):
         _ = 1 / 0

@@ -49,7 +49,9 @@ The last column is how many lived of the first sample, before tests were added f
 TESTS = {
     "_arrays": ["arrays", "definition", "cross_entropy", "smooth_max"],
     "_cli": ["check"],
+    "_fast": ["fast"],
     "_losses": ["cross_entropy", "linear_cross_entropy"],
+    "check": ["check", "suspects"],
     "huffman": ["vocabulary"],
     "out_of_core": ["streaming"],
     "parallel": ["parallel", "streaming"],

@@ -48,6 +48,7 @@ def pytest_runtestloop(session):
     from mutmut.state import state
 
     at_import = set(state()._stats)
+    state()._stats.clear()
     set_mutant_under_test("")
     torch.set_num_threads(1)
     path = Path(os.environ[JOB])
