@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import dask.array
 import jax
 import numpy as np
 import pytest
@@ -190,6 +191,16 @@ def test_an_array_of_another_library_is_no_answer():
         return right(x.numpy())
 
     assert check.softmax(mine, "torch", max_examples=2).diagnoses == ["other-library"]
+
+
+def test_functions_of_dask_arrays_are_checked_on_dask_arrays():
+    def mine(x):
+        assert isinstance(x, dask.array.Array)
+        return x
+
+    failure = check.softmax(mine, "dask", max_examples=1).failures[0]
+    assert failure.diagnosis == "scores"
+    assert failure.calls[0].startswith("mine(da.asarray([")
 
 
 def test_a_function_that_answers_differently_each_time_is_reported():

@@ -476,6 +476,11 @@ def test_nests_must_be_a_partition_and_dissimilarities_from_0_to_1(nests, value,
         nested_logit([0.0, 0.0, 0.0], nests, dissimilarity=value)
 
 
+def test_a_dissimilarity_that_is_no_number_is_named():
+    with pytest.raises(TypeError, match="dissimilarity must be one number, got str"):
+        nested_logit([0.0, 1.0], [[0], [1]], dissimilarity=["x", 1.0])
+
+
 @pytest.mark.parametrize("ranking", [[0, 0], [3], [-1]])
 def test_a_ranking_holds_distinct_positions(ranking):
     with pytest.raises(ValueError, match="distinct positions from 0 to 2"):
