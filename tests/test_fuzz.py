@@ -514,7 +514,8 @@ def tells(error, name, call, words):
     for name in words:
         value = call[name]
         shown = {type(value).__name__, repr(value)[:20], str(value)[:20]}
-        for part in value if isinstance(value, list | tuple) else [value]:
+        objects = getattr(value, "dtype", None) == object
+        for part in value if objects or isinstance(value, list | tuple) else [value]:
             shown |= {type(part).__name__, repr(part)[:20]}
             if is_array_api_obj(part) and not isinstance(part, type):
                 with contextlib.suppress(RuntimeError):  # a nested tensor has no shape
@@ -891,6 +892,7 @@ FOUND = [
         ValueError,
         "is too large",
     ),
+    (lambda: streaming.fold([]), ValueError, "chunks must hold at least one"),
     (lambda: streaming.fold(np.array(1.0)), TypeError, "chunks must be arrays"),
     (lambda: check.softmax(len, timeout=float("nan")), ValueError, "timeout must be"),
     (lambda: check.softmax(len, max_examples="1"), TypeError, "max_examples must be an integer"),
