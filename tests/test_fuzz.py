@@ -515,7 +515,7 @@ def tells(error, name, call, words):
         value = call[name]
         shown = {type(value).__name__, repr(value)[:20], str(value)[:20]}
         objects = isinstance(value, np.ndarray) and value.dtype.hasobject
-        parts = value.ravel() if objects else value
+        parts = [value, *value.ravel()] if objects else value
         for part in parts if objects or isinstance(value, list | tuple) else [value]:
             shown |= {type(part).__name__, repr(part)[:20]}
             if is_array_api_obj(part) and not isinstance(part, type):
