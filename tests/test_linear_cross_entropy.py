@@ -348,7 +348,7 @@ X, W, TARGET = torch.zeros(2, 3), torch.zeros(4, 3), torch.tensor([0, 1])
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
-        ((np.zeros((2, 3)), W, TARGET), {}, TypeError, "X must be a torch.Tensor, got ndarray"),
+        ((np.zeros((2, 3)), W, TARGET), {}, TypeError, "^X must be a torch.Tensor, got ndarray"),
         ((X, W, [0, 1]), {}, TypeError, "target must be a torch.Tensor, got list"),
         ((X, W, TARGET), {"bias": 1.0}, TypeError, "bias must be a torch.Tensor, got float"),
         ((X, W.double(), TARGET), {}, TypeError, "one real floating dtype.*float32, torch.float64"),
