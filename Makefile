@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help book pdf epub live serve test test-offline test-oldest test-newest quality speed notebooks lint \
-	mutants accuracy bench benchmarks package audit lab requirements clean
+	hooks mutants accuracy bench benchmarks package audit lab requirements clean
 
 help:  ## list the commands
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -83,6 +83,14 @@ lint: $(VENV)/.ready  ## check style and types
 	$(BIN)/mypy
 	$(BIN)/pyright
 
+# What nothing but these two commands needs.
+$(VENV)/.tools: requirements-tools.txt $(VENV)/.ready
+	$(BIN)/python -m pip install $(LOCKED) -r $<
+	@touch $@
+
+hooks: $(VENV)/.tools  ## run what `make lint` runs before each commit
+	$(BIN)/pre-commit install
+
 quality: book  ## judge the site: accessibility, valid HTML, weight
 	$(BIN)/npm ci --prefix tests/quality --ignore-scripts --no-audit --no-fund --loglevel=error
 	$(BIN)/python -m pytest --numprocesses 2 tests/quality/quality.py
@@ -109,7 +117,7 @@ package: $(VENV)/.ready  ## build the sdist and the wheel, and try them with Num
 	$(BIN)/twine check --strict _build/dist/*
 	$(BIN)/python -m pytest tests/package.py
 
-audit: $(VENV)/.ready  ## ask what is known against the pinned versions, and store the answer
+audit: $(VENV)/.tools  ## ask what is known against the pinned versions, and store the answer
 	$(BIN)/python tests/audit.py
 
 lab: $(VENV)/.ready  ## open the notebooks in JupyterLab
@@ -123,6 +131,7 @@ requirements: $(VENV)/.ready  ## pin every version again, from pyproject.toml
 	grep -o '^torch==[0-9.]*' requirements.txt | $(BIN)/$(COMPILE) --no-config -c requirements.txt - \
 		| awk '/^#/ || /^(cuda|nvidia|triton)/ {on = 1} /^[a-z]/ && !/^(cuda|nvidia|triton)/ {on = 0} on' \
 		> requirements-cuda.txt
+	printf 'pip-audit\npre-commit\n' | $(BIN)/$(COMPILE) --no-config -c requirements.txt -o requirements-tools.txt -
 
 clean:  ## remove everything that was built or installed here
 	rm -rf _build $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

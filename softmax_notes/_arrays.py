@@ -199,6 +199,18 @@ def holds(condition: Array) -> bool:
         return False
 
 
+def real_numbers(values: object, name: str) -> np.ndarray[Any, Any]:
+    """Bring what NumPy reads as real numbers to float64: no text, no objects, no mask."""
+    try:
+        found = np.asarray(values)
+        real = found.dtype.kind in "biuf"
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must hold real numbers: {error}") from error
+    if not real or isinstance(values, np.ma.MaskedArray | np.matrix):
+        raise TypeError(f"{name} must hold real numbers, got {type(values).__name__}")
+    return found.astype(np.float64)
+
+
 def number(value: object, name: str, advice: str = "") -> float:
     """Check an argument that is one real number, and no array."""
     if not isinstance(value, numbers.Real):
@@ -256,7 +268,8 @@ def normalized_axes(xp: ModuleType, x: Array, axis: Axis) -> tuple[int, ...]:
         with contextlib.suppress(RuntimeError):  # PyTorch's for a repeated axis is no axis error
             if all(abs(a) < 2**31 for a in given):
                 xp.sum(x, axis=axis)
-        raise ValueError(f"axis {axis} is out of range or repeated for {x.ndim} dimensions")
+        shown = given[0] if len(given) == 1 else tuple(given)
+        raise ValueError(f"axis {shown} is out of range or repeated for {x.ndim} dimensions")
     return positive
 
 

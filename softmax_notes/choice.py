@@ -419,7 +419,10 @@ def _checked_nests(
         list(dissimilarity) if isinstance(dissimilarity, Sequence) else [dissimilarity] * len(nests)
     )
     if len(values) != len(nests):
-        raise ValueError(f"{len(nests)} nests need as many dissimilarities, got {len(values)}")
+        raise ValueError(
+            f"dissimilarity must be one number, or one for each of {len(nests)} nests, got "
+            f"{len(values)}"
+        )
     for value in values:
         if not 0 <= number(value, "dissimilarity") <= 1:
             raise ValueError(f"dissimilarity must be from 0 to 1, got {value!r}")

@@ -140,6 +140,7 @@ def taylor_exp(x: Array, /, degree: int) -> Array:
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     As it stands it is for short intervals. Far from 0 the terms grow before they shrink, and at
     negative x they cancel: at −30 the sum in float64 is wrong in every digit. See the chapter
     ``exp_approximation``, claims ``thm-exp-taylor`` and ``prop-exp-cancellation``.
@@ -187,6 +188,7 @@ def pade_exp(x: Array, /, m: int, n: int) -> Array:
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     See the chapter ``exp_approximation``, claim ``prop-exp-pade``.
 
     Examples
@@ -322,6 +324,7 @@ def range_reduction(x: Array, /) -> tuple[Array, Array, Array]:
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     See the chapter ``exp_approximation``, claim ``lem-exp-reduction``.
 
     Examples

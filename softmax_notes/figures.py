@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from softmax_notes._arrays import number, whole
+from softmax_notes._arrays import number, real_numbers, whole
 from softmax_notes._extras import needs
 
 with needs("figures"):
@@ -139,7 +139,7 @@ def to_simplex(p: object, /) -> np.ndarray[Any, Any]:
     array([[1. , 0. ],
            [0.5, 0. ]])
     """
-    points = _numbers(p, "p")
+    points = real_numbers(p, "p")
     if points.ndim == 0 or points.shape[-1] != 3:
         raise ValueError(f"p: its last axis must have length 3, got shape {points.shape}")
     if np.isinf(points).any():
@@ -244,7 +244,7 @@ def heatmap(
     ['0.25', '−0.25', '−0.25', '0.25']
     """
     _check_axes(ax)
-    cells = _numbers(matrix, "matrix")
+    cells = real_numbers(matrix, "matrix")
     fontsize = None if fontsize is None else number(fontsize, "fontsize")
     if not isinstance(values, str | None):
         raise TypeError(f"values must be a format of numbers, got {type(values).__name__}")
@@ -321,7 +321,7 @@ def pictures(
     >>> ax = pictures(Figure().add_subplot(), np.eye(3)[None], columns=1, titles=["diagonal"])
     """
     _check_axes(ax)
-    stack = _numbers(images, "images")
+    stack = real_numbers(images, "images")
     if stack.ndim != 3 or 0 in stack.shape:
         raise ValueError(f"images must have shape (N, height, width), got {stack.shape}")
     for name, count in (("columns", columns), ("levels", levels)):
@@ -359,17 +359,6 @@ def pictures(
 def _check_axes(ax: object) -> None:
     if not isinstance(ax, Axes):
         raise TypeError(f"ax must be Matplotlib's Axes, got {type(ax).__name__}")
-
-
-def _numbers(values: object, name: str) -> np.ndarray[Any, Any]:
-    try:
-        found = np.asarray(values)
-        real = found.dtype.kind in "biuf"
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must hold real numbers: {error}") from error
-    if not real or isinstance(values, np.ma.MaskedArray | np.matrix):
-        raise TypeError(f"{name} must hold real numbers, got {type(values).__name__}")
-    return found.astype(np.float64)
 
 
 def _sequence(values: Sequence[Any], name: str) -> Sequence[Any]:

@@ -62,6 +62,7 @@ def softmax_jacobian(p: Array, /) -> Array:
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     Exactly symmetric, and every entry has a small relative error, at a corner of the simplex
     too. Scores in place of probabilities are not detected. See the chapter ``jacobian``,
     claims ``thm-jacobian``, ``prop-jacobian-symmetric`` and ``prop-jacobian-corner``.
@@ -112,6 +113,7 @@ def softmax_jvp(p: Array, v: Array, /, axis: Axis = -1) -> Array:
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     With u the unit roundoff and μ the mean of v, the error of entry i is a small multiple of
     u p_i (abs(v_i - μ) + Σ p_k abs(v_k - μ) + u abs(μ)): a constant added to v does no harm.
     See the chapter ``jacobian``, claims ``prop-jvp`` and ``prop-jacobian-symmetric``.
@@ -156,6 +158,7 @@ def softmax_vjp(p: Array, g: Array, /, axis: Axis = -1) -> Array:
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     As accurate as `softmax_jvp`. See the chapter ``jacobian``, claims ``prop-jvp`` and
     ``prop-jacobian-symmetric``.
 

@@ -132,6 +132,7 @@ def naive_softmax(x: Array, /, *, axis: int = -1) -> Array:
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     See the chapter ``overflow``, claims ``prop-overflow-shift`` and ``thm-overflow-softmax``.
 
     Examples
@@ -165,6 +166,7 @@ def naive_log_softmax(x: Array, /, *, axis: int = -1) -> Array:
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     See the chapter ``overflow``, claim ``prop-overflow-log1p``.
 
     Examples
@@ -199,6 +201,7 @@ def naive_logsumexp(x: Array, /, *, axis: int = -1) -> Array:
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     See the chapter ``overflow``, claim ``thm-overflow-logsumexp``.
 
     Examples
@@ -236,6 +239,7 @@ def shifted_softmax(x: Array, c: float | Array, /, *, axis: int = -1) -> Array:
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     See the chapter ``overflow``, claim ``prop-overflow-shift``.
 
     Examples
@@ -276,6 +280,7 @@ def chained_gradient(p: Array, y: Array, /) -> Array:
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     See the chapter ``overflow``, claim ``prop-overflow-chain``.
 
     Examples
@@ -317,6 +322,7 @@ def running_sum(x: Array, /) -> Array:
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     See the chapter ``overflow``, claims ``prop-overflow-stall`` and ``prop-overflow-sum``.
 
     Examples
@@ -362,6 +368,7 @@ def softmax_bound(
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     For any order of summation, and where nothing overflows or underflows. See the chapter
     ``overflow``, claims ``thm-overflow-softmax`` and ``lem-overflow-gap``.
 
@@ -403,6 +410,7 @@ def logsumexp_bound(
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     For any order of summation, and where nothing overflows or underflows. See the chapter
     ``overflow``, claims ``thm-overflow-logsumexp`` and ``lem-overflow-gap``.
 
@@ -462,6 +470,7 @@ def by_parts(
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     See the chapter ``overflow``, claims ``prop-overflow-log1p`` and ``prop-overflow-sum``.
 
     Examples

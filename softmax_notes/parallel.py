@@ -261,13 +261,12 @@ def cross_entropy(
     losses, share = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
         x, y, kept, factor, label_smoothing, place.total, group
     )
-    if reduction == "none":
-        return losses
     if reduction == "sum":
-        return losses.sum()
-    # PyTorch's convention: the weight of the targets themselves, for probabilities no weight.
-    count: Tensor = kept.sum() if target.is_floating_point() else share.sum()
-    return losses.sum() / count
+        losses = losses.sum()
+    if reduction == "mean":
+        # PyTorch's convention: the weight of the targets themselves, for probabilities no weight.
+        losses = losses.sum() / (kept.sum() if target.is_floating_point() else share.sum())
+    return losses.to(x.dtype)
 
 
 def bytes_sent(rows: int, ranks: int, itemsize: int = 4) -> int:
@@ -383,7 +382,7 @@ class _CrossEntropy(torch.autograd.Function):
         ctx.dtype = x.dtype
         ctx.mark_non_differentiable(share)
         losses: Tensor = loss(Loss(state, total, gap))
-        return losses.to(x.dtype), share
+        return losses, share
 
     @staticmethod
     @once_differentiable
@@ -464,6 +463,8 @@ def _agreed(
     """
     if not dist.is_initialized():
         raise RuntimeError("no process group: call this within `with parallel.processes():`")
+    if not isinstance(group, dist.ProcessGroup | None):  # whom else would it tell?
+        raise TypeError(f"group must be a ProcessGroup, got {type(group).__name__}")
     call, problem, x = "", "", logits
     try:
         x = _checked(logits, axis, target, weight, options)

@@ -29,6 +29,7 @@ from softmax_notes._arrays import (
     floating,
     holds,
     number,
+    real_numbers,
     rounded,
     whole,
     widened,
@@ -76,7 +77,7 @@ class Proposal:
     """
 
     def __init__(self, weights: object) -> None:
-        w = _numbers(weights, "weights")
+        w = real_numbers(weights, "weights")
         if w.ndim != 1 or not len(w) or not np.all((w > 0) & (w < np.inf)):
             raise ValueError(
                 "weights, or counts to a power, must be a row of finite, positive numbers, one at "
@@ -105,7 +106,7 @@ class Proposal:
         """Draw each class in proportion to its count, to some power (word2vec takes 3/4)."""
         power = number(power, "power")
         with np.errstate(all="ignore"):  # what is past the largest number is refused
-            return cls(_numbers(counts, "counts") ** power)
+            return cls(real_numbers(counts, "counts") ** power)
 
     def sample(self, size: int | tuple[int, ...], rng: np.random.Generator) -> Any:
         """Draw classes, with replacement: an ndarray of int64 of that shape."""
@@ -119,15 +120,6 @@ class Proposal:
         except ValueError as error:  # more than an array can hold
             raise ValueError(f"size {size} is too large: {error}") from error
         return np.minimum(np.searchsorted(self._cumulative, at, side="right"), len(self.q) - 1)
-
-
-def _numbers(values: object, name: str) -> np.ndarray[Any, Any]:
-    try:
-        if np.iscomplexobj(row := np.asarray(values)):
-            raise TypeError("some are complex")
-        return row.astype(np.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must be a row of numbers: {error}") from error
 
 
 def _classes(n: int) -> int:

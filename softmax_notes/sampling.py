@@ -612,7 +612,8 @@ def _defined(xp: ModuleType, x: Array, k: int) -> Array:
     defined = finite & (xp.count_nonzero(x > -xp.inf, axis=-1) >= k)
     if holds(xp.any(~defined)):
         raise ValueError(
-            f"each slice of logits needs {k} or more scores above -inf, and neither NaN nor +inf"
+            f"each slice of logits needs {k} or more scores above -inf, not excluded by where, "
+            "and neither NaN nor +inf"
         )
     return defined
 

@@ -375,7 +375,7 @@ def fold(chunks: Iterable[Array], /) -> State:
         raise TypeError(f"chunks must be arrays one after the other, got {kind}") from error
     first = next(rest, None)
     if first is None:
-        raise ValueError("at least one chunk is needed; it may be empty, of shape (..., 0)")
+        raise ValueError("chunks must hold at least one chunk; it may be empty, of shape (..., 0)")
     return reduce(update, rest, summarize(first))
 
 
@@ -541,6 +541,7 @@ def summarize_loss(x: Array, amount: Array, /) -> Loss:
 
     Notes
     -----
+    Nothing is scaled: what is too large overflows as in the library, NumPy with its warning.
     See the chapter ``streaming``, claim ``prop-loss-monoid``.
 
     Examples

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 ANSWER = ROOT / "tests" / "audit.json"
 PYTHON = "requirements.txt"
 NPM = "tests/quality/package-lock.json"
-PIP_AUDIT = ["uvx", "pip-audit==2.10.1", "--requirement", PYTHON, "--no-deps", "--disable-pip"]
+PIP_AUDIT = ["pip-audit", "--requirement", PYTHON, "--no-deps", "--disable-pip"]
 
 
 def pinned(root: Path = ROOT) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""The array libraries the package is tried on, and the way to each and back."""
+"""The array libraries that the package is tried on, the way to each and back, and the edges."""
 
 from __future__ import annotations
 
@@ -41,6 +41,21 @@ LIBRARIES = {
         "strict": lambda a: array_api_strict.asarray(a, device=ELSEWHERE),
     }.items()
 }
+
+
+INF, NAN = np.inf, np.nan
+EDGES = [
+    # scores, softmax, log_softmax, logsumexp
+    ([NAN, 0], [NAN, NAN], [NAN, NAN], NAN),
+    ([NAN, INF], [NAN, NAN], [NAN, NAN], NAN),
+    ([NAN, -INF], [NAN, NAN], [NAN, NAN], NAN),
+    ([INF, 0], [NAN, NAN], [NAN, NAN], INF),
+    ([INF, INF], [NAN, NAN], [NAN, NAN], INF),
+    ([INF, -INF], [NAN, NAN], [NAN, NAN], INF),
+    ([-INF, -INF], [NAN, NAN], [NAN, NAN], -INF),
+    ([-INF, 0], [0, 1], [-INF, 0], 0),
+    ([-INF, 3], [0, 1], [-INF, 0], 3),
+]
 
 
 def floats(*names: str) -> list[Any]:

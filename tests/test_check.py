@@ -9,9 +9,12 @@ import sys
 import textwrap
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import dask.array
 import jax
 import numpy as np
 import pytest
@@ -25,6 +28,7 @@ from softmax_notes import _cli, check
 from softmax_notes.check import _exact
 from softmax_notes.check._limit import TooLong, limited, overdue
 from softmax_notes.check._registry import LAWS, laws_of
+from softmax_notes.check._report import Failure, Outcome
 from tests.faulty import FAULTS, naive, right
 
 ROOT = Path(__file__).parent.parent
@@ -189,6 +193,16 @@ def test_an_array_of_another_library_is_no_answer():
     assert check.softmax(mine, "torch", max_examples=2).diagnoses == ["other-library"]
 
 
+def test_functions_of_dask_arrays_are_checked_on_dask_arrays():
+    def mine(x):
+        assert isinstance(x, dask.array.Array)
+        return x
+
+    failure = check.softmax(mine, "dask", max_examples=1).failures[0]
+    assert failure.diagnosis == "scores"
+    assert failure.calls[0].startswith("mine(da.asarray([")
+
+
 def test_a_function_that_answers_differently_each_time_is_reported():
     random = np.random.default_rng(0)
 
@@ -286,6 +300,34 @@ def test_a_report_raises_only_if_a_law_fails(failed):
     assert str(caught.value) == str(failed)
 
 
+def test_a_report_is_printed_line_by_line():
+    law = SimpleNamespace(name="formula", statement="As said.", claims=("definition#def-softmax",))
+    told = Failure(
+        "formula", "As said.", (), [f"mine({i})" for i in range(6)], "1", "2", "why", "w"
+    )
+    report = check.Report(
+        "mine", "softmax", "numpy", "textbook",
+        [
+            Outcome(law, "holds"), Outcome(law, "fails", failure=told),
+            Outcome(law, "does not apply", "no axis"), Outcome(law, "not tried"),
+        ],
+    )  # fmt: skip
+    rest = "formula          As said.  [definition, def-softmax]"
+    tries = "\n".join(f"  try       mine({i})" for i in range(4))
+    assert str(report).replace(" \n", "\n") == (
+        "mine as softmax, numpy, level textbook\n"
+        f"✓ {rest}\n✗ {rest}\n{tries}\n  expected  1\n  got       2\n  cause     why\n"
+        f"– {rest}  (no axis)\n? {rest}\n"
+        "1 of 4 laws hold, 1 fails, 1 does not apply, 1 not tried"
+    )
+    assert not report.ok
+    assert repr(report).endswith(
+        "textbook; 1 of 4 laws hold, 1 fails, 1 does not apply, 1 not tried>"
+    )
+    twice = check.Report("f", "softmax", "numpy", "robust", [report.outcomes[1]] * 2)
+    assert str(twice).endswith("0 of 2 laws hold, 2 fail")
+
+
 def test_in_a_terminal_there_is_one_line_a_law_and_the_failure_below_it(failed):
     text = str(failed)
     for law in laws_of("softmax", "robust"):
@@ -345,6 +387,28 @@ def test_json_and_junit_tell_the_same(failed):
 def test_arguments_out_of_range_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         check.softmax(right, **options)
+
+
+OPTIONS = {"ndim": 2, "max_examples": 3, "seed": 4, "timeout": 5.0}
+
+
+@pytest.mark.parametrize("kind", check.KINDS)
+def test_the_function_of_a_kind_hands_everything_on(kind, monkeypatch):
+    asked = []
+    monkeypatch.setattr(check, "run", lambda *given, **options: asked.append((given, options)))
+    getattr(check, kind)(right)
+    getattr(check, kind)(right, "torch", "robust", **OPTIONS)
+    assert asked == [
+        ((right, kind, "numpy", "textbook"), dict.fromkeys(OPTIONS)),
+        ((right, kind, "torch", "robust"), OPTIONS),
+    ]
+
+
+def test_an_argument_that_is_no_whole_number_is_named():
+    for name in ("ndim", "max_examples", "seed"):
+        with pytest.raises(TypeError, match=f"^{name} must be an integer, got str"):
+            check.softmax(right, **{name: "2"})
+    assert check.softmax(right, max_examples=1, ndim=1).ok
 
 
 def test_what_is_no_function_or_no_kind_is_refused():
@@ -437,6 +501,50 @@ def test_the_command_ends_with_0_1_or_2(homework, capsys):
     assert _cli.main([]) == 2
 
 
+def test_the_command_hands_its_options_on(homework, monkeypatch):
+    asked = []
+
+    def spy(function, *given, **options):
+        asked.append((given, options))
+        return check.Report("good", *given)
+
+    monkeypatch.setattr(check, "run", spy)
+    words = ["--kind", "logsumexp", "--library", "torch", "--level", "robust", "--ndim", "2"]
+    words += ["--max-examples", "3", "--seed", "4", "--timeout", "5"]
+    assert _cli.main(["check", f"{homework}:good"]) == 0
+    assert _cli.main(["check", f"{homework}:good", *words]) == 0
+    assert asked == [
+        (("softmax", "numpy", "textbook"), dict.fromkeys(OPTIONS)),
+        (("logsumexp", "torch", "robust"), OPTIONS),
+    ]
+
+
+def test_the_current_folder_is_searched_first_and_only_for_the_function(homework, monkeypatch):
+    monkeypatch.chdir(homework.parent)
+    before = list(sys.path)
+    assert run("check", "homework_of_check:good") == 0
+    assert sys.path == before
+
+
+def test_the_command_says_its_version_and_what_it_cannot_find(homework, capsys):
+    with pytest.raises(SystemExit) as end:
+        _cli.main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"softmax-notes {version('softmax-notes')}\n"
+    run("check", f"{homework}:missing")
+    assert f"{homework} has no missing" in capsys.readouterr().err
+    run("check", f"{homework}:good", "--output", str(homework / "report"))
+    assert "the report cannot be written" in capsys.readouterr().err
+
+
+def test_a_terminal_gets_colors_and_a_file_none(homework, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    run("check", f"{homework}:bad")
+    assert "\x1b[" in capsys.readouterr().out
+    run("check", f"{homework}:bad", "--output", str(homework.with_name("report")))
+    assert "\x1b[" not in homework.with_name("report").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("form", ["text", "json", "junit"])
 def test_every_format_goes_to_the_terminal_or_a_file_and_prints_of_the_function_do_not(
     homework, capsys, form
@@ -463,8 +571,11 @@ def test_the_help_has_examples_levels_and_exit_status(capsys):
             _cli.main(arguments)
         assert end.value.code == 0
         said = capsys.readouterr().out
-        for word in ("examples", "exit status", *check.LEVELS, *check.KINDS):
+        words = "imports your function", "examples", "exit status", *check.LEVELS, *check.KINDS
+        for word in words:
             assert word in said
+    for option in ("--ndim N", "--max-examples N", "--seed N", "--timeout S", "--output FILE"):
+        assert option in said
 
 
 def test_the_installed_command_checks_a_function_of_the_current_folder(homework):

@@ -347,6 +347,11 @@ def test_jax_compiles_and_maps_our_code():
 # --- edges
 
 
+def test_a_common_power_of_2_changes_no_bit_however_large_the_utilities_become():
+    u = np.random.default_rng(0).random(50)
+    np.testing.assert_array_equal(matching_law(u * 2.0**1023), matching_law(u))
+
+
 def test_the_contract_of_the_matching_law_at_the_edges(library):
     yes, no = True, False
     cases = [
@@ -460,7 +465,7 @@ def test_what_is_no_array_of_real_numbers_is_refused(function):
         ([[0], [1]], 1.0, "each position from 0 to 2 once"),
         ([[0, 1], [1, 2]], 1.0, "each position from 0 to 2 once"),
         ([[0, 1, 2], []], 1.0, "each position from 0 to 2 once"),
-        ([[0], [1, 2]], [0.5], "2 nests need as many dissimilarities, got 1"),
+        ([[0], [1, 2]], [0.5], "dissimilarity must be .* one for each of 2 nests, got 1"),
         ([[0], [1, 2]], 1.5, r"dissimilarity must be from 0 to 1, got 1\.5"),
         ([[0], [1, 2]], -0.1, r"dissimilarity must be from 0 to 1, got -0\.1"),
         ([[0], [1, 2]], [1.0, NAN], "dissimilarity must be from 0 to 1, got nan"),
@@ -469,6 +474,11 @@ def test_what_is_no_array_of_real_numbers_is_refused(function):
 def test_nests_must_be_a_partition_and_dissimilarities_from_0_to_1(nests, value, message):
     with pytest.raises(ValueError, match=message):
         nested_logit([0.0, 0.0, 0.0], nests, dissimilarity=value)
+
+
+def test_a_dissimilarity_that_is_no_number_is_named():
+    with pytest.raises(TypeError, match="dissimilarity must be one number, got str"):
+        nested_logit([0.0, 1.0], [[0], [1]], dissimilarity=["x", 1.0])
 
 
 @pytest.mark.parametrize("ranking", [[0, 0], [3], [-1]])

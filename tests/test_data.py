@@ -16,6 +16,7 @@ import zlib
 import numpy as np
 import pytest
 import sklearn.datasets
+import sklearn.model_selection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -180,6 +181,16 @@ def test_digits_are_the_1797_of_scikit_learn_in_float64_from_0_to_1():
     assert (digits.X_train.min(), digits.X_train.max()) == (0, 1)
     assert digits.image_shape == (8, 8)
     assert digits.class_names == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+
+
+def test_by_default_a_quarter_is_held_out_as_scikit_learn_does_with_the_seed_0():
+    source = sklearn.datasets.load_digits()
+    _, X, _, y = sklearn.model_selection.train_test_split(
+        source.data, source.target, test_size=0.25, random_state=0, stratify=source.target
+    )
+    digits = data.load_digits()
+    np.testing.assert_array_equal(digits.X_test * 16, X)
+    np.testing.assert_array_equal(digits.y_test, y)
 
 
 def test_the_same_seed_holds_out_the_same_pictures_and_another_seed_others():
@@ -454,6 +465,11 @@ def test_a_download_that_does_not_end_is_broken_off(tmp_path, server, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_download_as_large_as_the_largest_file_is_whole(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(data, "_LARGEST", max(map(len, server.files.values())))
+    assert_is_the_published_data(data.load_fashion_mnist(tmp_path, base_url=server.url))
+
+
 def test_a_stream_that_unpacks_to_far_more_is_broken_off(tmp_path, server, monkeypatch):
     monkeypatch.setattr(data, "_LARGEST", 2**17)
     name = "train-images-idx3-ubyte.gz"
@@ -494,6 +510,15 @@ def test_after_a_download_whose_process_was_killed_the_next_one_succeeds(tmp_pat
 def test_what_is_no_path_or_address_is_named(published, options):
     with pytest.raises(TypeError, match=next(iter(options))):
         data.load_fashion_mnist(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"), [("digits", "sklearn.datasets"), ("fashion-mnist", "pooch")]
+)
+def test_without_the_libraries_of_the_extra_the_error_names_it(monkeypatch, name, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ImportError, match=r"pip install 'softmax-notes\[data\]'"):
+        data.load(name)
 
 
 def test_an_unknown_name_lists_the_known_ones():

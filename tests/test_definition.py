@@ -16,7 +16,7 @@ from softmax_notes.check import _laws as laws
 from softmax_notes.check._subject import Arg
 from softmax_notes.symbolic import definition as proofs
 from tests.exact import DIGITS, exact, ulp_error
-from tests.libraries import LIBRARIES, floats, judged, same_kind, to_numpy
+from tests.libraries import EDGES, LIBRARIES, floats, judged, same_kind, to_numpy
 
 FUNCTIONS = [softmax, log_softmax, logsumexp]
 DTYPES = ["float32", "float64"]
@@ -342,19 +342,7 @@ def outcomes(library, x, dtype, **options):
 def test_the_contract_at_the_edges(library, dtype):
     if library.name == "strict" and dtype == "float16":
         dtype = "float32"  # the standard has no float16
-    cases = [
-        # scores, softmax, log_softmax, logsumexp
-        ([NAN, 0], [NAN, NAN], [NAN, NAN], NAN),
-        ([NAN, INF], [NAN, NAN], [NAN, NAN], NAN),
-        ([NAN, -INF], [NAN, NAN], [NAN, NAN], NAN),
-        ([INF, 0], [NAN, NAN], [NAN, NAN], INF),
-        ([INF, INF], [NAN, NAN], [NAN, NAN], INF),
-        ([INF, -INF], [NAN, NAN], [NAN, NAN], INF),
-        ([-INF, -INF], [NAN, NAN], [NAN, NAN], -INF),
-        ([-INF, 0], [0, 1], [-INF, 0], 0),
-        ([-INF, 3], [0, 1], [-INF, 0], 3),
-    ]
-    for x, *expected in cases:
+    for x, *expected in EDGES:
         for got, wanted in zip(outcomes(library, x, dtype), expected, strict=True):
             np.testing.assert_array_equal(got, wanted, err_msg=str(x))
         # The other rows of a batch are not touched.

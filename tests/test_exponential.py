@@ -320,6 +320,11 @@ def test_a_mean_outside_the_scores_is_refused_where_it_is_known(quick_library, m
         maximum_entropy(x, mean)
 
 
+def test_a_slice_has_the_same_scale_beside_one_of_scores_far_smaller():
+    x = np.array([[1e-300, 1.6, 6e-4, -5e-301], [0.0, 1.0, 1.0, 0.0]])
+    assert maximum_entropy(x, np.array([-4.9e-301, 0.25])).alpha[1] == pytest.approx(-np.log(3))
+
+
 def test_a_mean_must_fit_the_scores():
     with pytest.raises(ValueError, match=r"mean of shape \(3,\) does not broadcast .* \(2,\)"):
         maximum_entropy(np.zeros((2, 4)), np.zeros(3))

@@ -6,6 +6,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
+from softmax_notes._extras import needs
+
 ROOT = Path(__file__).parent.parent
 BARE = r"""
 import doctest, importlib, pkgutil, sys
@@ -87,6 +91,19 @@ def judge(output):
         assert named is not None, (name, library, message)
         needed = brings.get(library, library)
         assert any(re.match(rf"{needed}\b", line) for line in extras[named[1]]), (name, library)
+
+
+def test_only_a_library_that_is_missing_is_asked_for():
+    wanted = r"^no_such_library is needed: pip install 'softmax-notes\[data\]'$"
+    with pytest.raises(ImportError, match=wanted) as caught, needs("data"):
+        import no_such_library.part  # noqa: F401
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+    with pytest.raises(ImportError, match=r"^xml is needed"), needs("data"):
+        import xml.no_such_part  # noqa: F401
+    with pytest.raises(ZeroDivisionError), needs("data"):
+        _ = 1 / 0
+    with needs("data"):
+        pass
 
 
 def test_with_numpy_alone_the_core_works_and_the_rest_names_the_extra_that_it_needs():

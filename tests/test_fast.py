@@ -24,7 +24,7 @@ from softmax_notes._fast.kernels import ALONE_UP_TO, CHUNK, LONG, SOURCES, rows,
 from softmax_notes._fast.threads import run
 from softmax_notes.symbolic import fast as proofs
 from tests.exact import DIGITS, exact, ulp_error
-from tests.libraries import same_kind, to_numpy
+from tests.libraries import EDGES, same_kind, to_numpy
 
 DTYPES = ["float32", "float64"]
 INF, NAN = np.inf, np.nan
@@ -441,25 +441,11 @@ def test_a_second_derivative_and_gradients_by_the_target_are_refused_in_words():
 # --- edges
 
 
-CASES = [
-    # scores, softmax, log_softmax, logsumexp
-    ([NAN, 0], [NAN, NAN], [NAN, NAN], NAN),
-    ([NAN, INF], [NAN, NAN], [NAN, NAN], NAN),
-    ([NAN, -INF], [NAN, NAN], [NAN, NAN], NAN),
-    ([INF, 0], [NAN, NAN], [NAN, NAN], INF),
-    ([INF, INF], [NAN, NAN], [NAN, NAN], INF),
-    ([INF, -INF], [NAN, NAN], [NAN, NAN], INF),
-    ([-INF, -INF], [NAN, NAN], [NAN, NAN], -INF),
-    ([-INF, 0], [0, 1], [-INF, 0], 0),
-    ([-INF, 3], [0, 1], [-INF, 0], 3),
-]
-
-
 @pytest.mark.parametrize("dtype", ["float16", *DTYPES])
 @pytest.mark.parametrize("n", [2, 16, 17, 200, LONG + 2])
 def test_the_contract_at_the_edges(dtype, n):
     """The two scores stand at both ends of a row whose others are all the smaller one."""
-    for (a, b), p, log_p, log_total in CASES:
+    for (a, b), p, log_p, log_total in EDGES:
         if n > 2 and ((a, b) == (INF, INF) or (n > 200 and dtype == "float16")):
             continue
         x = np.full((3, n), -INF, dtype)

@@ -125,6 +125,7 @@ def test_a_heatmap_writes_the_values_in_their_cells_with_a_real_minus():
     assert [t.get_position() for t in ax.texts] == [(0.5, 0.5), (1.5, 0.5), (2.5, 0.5)]
     assert [t.get_text() for t in ax.get_xticklabels()] == ["7", "8", "9"]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["r"]
+    assert {(t.get_ha(), t.get_va()) for t in ax.texts} == {("center", "center")}
 
 
 def test_zero_is_white_in_a_heatmap_with_and_without_negative_values():
@@ -148,6 +149,12 @@ def test_the_corners_of_the_triangle_carry_the_labels_in_order():
         ("duck", 1.0, 0.0),
         ("goose", 0.5, pytest.approx(3**0.5 / 2)),
     ]
+    assert {t.get_ha() for t in ax.texts} == {"center"}
+    assert [t.get_va() for t in ax.texts] == ["top", "top", "bottom"]
+    # All of the triangle is within sight, and little more.
+    assert (*ax.get_xlim(), *ax.get_ylim()) == pytest.approx((0, 1, 0, 3**0.5 / 2), abs=0.1)
+    assert ax.get_xlim()[0] < 0 < 1 < ax.get_xlim()[1]
+    assert ax.get_ylim()[0] < 0 < 3**0.5 / 2 < ax.get_ylim()[1]
 
 
 def test_titles_stand_above_their_pictures():
@@ -156,6 +163,9 @@ def test_titles_stand_above_their_pictures():
     places = {t.get_text(): t.get_position() for t in ax.texts if isinstance(t, Text)}
     assert places["a"][1] == places["b"][1] < 0 < places["c"][1]
     assert places["a"][0] == places["c"][0] == 2 < places["b"][0]
+    assert {(t.get_ha(), t.get_va()) for t in ax.texts} == {("center", "bottom")}
+    right = max(patch.get_path().vertices[:, 0].max() for patch in ax.patches)
+    assert ax.get_xlim() == pytest.approx((0, right), abs=1)
 
 
 def test_titles_of_two_lines_do_not_touch_the_pictures_above():
@@ -209,7 +219,7 @@ def test_the_top_and_right_frames_are_gone_and_letters_are_large():
 
 def test_a_heatmap_of_zeros_is_white_and_says_zero():
     ax = Figure().add_subplot()
-    cells = figures.heatmap(ax, np.zeros((2, 2)), values=".0f")
+    cells = figures.heatmap(ax, np.zeros((2, 2)), values=".0f", limit=0)
     assert cells.to_rgba(0.0) == (1, 1, 1, 1)
     assert [t.get_text() for t in ax.texts] == ["0"] * 4
 
@@ -236,6 +246,8 @@ def test_wrong_numbers_of_axes_and_labels_are_refused():
     ax = Figure().add_subplot()
     with pytest.raises(ValueError, match=r"three labels are needed, got \['a', 'b'\]"):
         figures.simplex_axes(ax, ["a", "b"])
+    with pytest.raises(TypeError, match="labels must be a sequence, got ndarray"):
+        figures.simplex_axes(ax, np.eye(3))
     with pytest.raises(ValueError, match=r"a matrix has two axes, got shape \(3,\)"):
         figures.heatmap(ax, [1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match=r"2 labels are needed, got 1: \['a'\]"):

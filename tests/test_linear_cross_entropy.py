@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from softmax_notes import cross_entropy, cross_entropy_grad
+from softmax_notes import linear_cross_entropy as tiled
 from softmax_notes.linear_cross_entropy import linear_cross_entropy
 from softmax_notes.symbolic import vocabulary as proofs
 
@@ -137,6 +138,28 @@ def test_more_rows_than_a_tile_is_high_are_cut_too():
     W = torch.randn(7, 3, generator=rng, dtype=torch.float64)
     problem = X, W, torch.randint(7, (5000,), generator=rng), {"label_smoothing": 0.1}
     assert_as_torch(problem, tile=3 * 4096)
+
+
+@pytest.mark.parametrize(
+    ("rows", "limit"), [(1, 1), (7, 1), (7, 5), (7, 40), (5000, 3 * 4096), (5000, 10**6)]
+)
+def test_tiles_are_within_their_limits_and_cover_the_table_once(rows, limit):
+    X, W = torch.ones(rows, 2), torch.ones(9, 2)
+    covered = torch.zeros(rows, 9)
+    for block in tiled._blocks(X, W, None, torch.zeros(rows, dtype=torch.int64), limit):
+        for tile in block.tiles:
+            assert tile.z.numel() <= limit
+            assert len(tile.z) <= tiled._MOST_ROWS
+            covered[tile.rows, block.classes] += 1
+    assert (covered == 1).all()
+
+
+def test_class_weights_may_have_more_bits_than_the_features():
+    X, W, target = torch.tensor([[1.0, 2.0]]), torch.eye(2), torch.tensor([0])
+    weight, options = torch.tensor([0.5, 2.0]), {"label_smoothing": 0.5}
+    loss = linear_cross_entropy(X, W, target, weight=weight.double(), **options)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, functional.cross_entropy(X @ W.T, target, weight, **options))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -325,7 +348,7 @@ X, W, TARGET = torch.zeros(2, 3), torch.zeros(4, 3), torch.tensor([0, 1])
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
-        ((np.zeros((2, 3)), W, TARGET), {}, TypeError, "X must be a torch.Tensor, got ndarray"),
+        ((np.zeros((2, 3)), W, TARGET), {}, TypeError, "^X must be a torch.Tensor, got ndarray"),
         ((X, W, [0, 1]), {}, TypeError, "target must be a torch.Tensor, got list"),
         ((X, W, TARGET), {"bias": 1.0}, TypeError, "bias must be a torch.Tensor, got float"),
         ((X, W.double(), TARGET), {}, TypeError, "one real floating dtype.*float32, torch.float64"),

@@ -31,7 +31,8 @@ def page_of(stem):
 @chapters
 def test_a_chapter_says_how_long_it_takes_and_leads_on(number, stem):
     line = re.search(r'</h1>\s*<p class="chapter-line">(.*?)</p>', page_of(stem), re.DOTALL)[1]
-    assert 10 <= int(re.search(r"About (\d+) minutes", line)[1]) <= 90
+    minutes = int(re.search(r"About (\d+) minutes", line)[1])
+    assert 10 <= minutes <= 90, "a chapter takes from 10 to 90 minutes to read"
     for page in ("notation.html", "glossary.html", "intro.html#how-to-run"):
         assert f'href="{page}"' in line
     assert 'href="#cite"' in line

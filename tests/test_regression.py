@@ -518,13 +518,14 @@ def test_a_training_without_epochs_gives_the_start():
     assert len(trained.history.train_loss) == 1
 
 
-def test_the_progress_bar_goes_to_the_standard_error_stream_or_nowhere(capsys, monkeypatch):
-    train_by_hand(small_dataset(), epochs=2)
+@pytest.mark.parametrize("train", [train_by_hand, train_autograd])
+def test_the_progress_bar_goes_to_the_standard_error_stream_or_nowhere(capsys, train):
+    train(small_dataset(), epochs=2)
     shown = capsys.readouterr()
     assert "epochs: 100%" in shown.err
     assert "2/2" in shown.err
     assert shown.out == ""
-    train_by_hand(small_dataset(), epochs=2, progress=False)
+    train(small_dataset(), epochs=2, progress=False)
     assert capsys.readouterr() == ("", "")
 
 

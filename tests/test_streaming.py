@@ -520,6 +520,7 @@ def test_16_bits_are_summed_in_32_and_integers_promoted():
     np.testing.assert_allclose(softmax_of(np.array([127], dtype=np.int8), state), [1])
     assert identity((3,), like=half, width=2).weighted.shape == (3, 2)
     assert identity((), like=np.zeros(1, dtype=np.float32)).rest.dtype == np.float32
+    assert identity((2,), like=half, width=0).weighted.shape == (2, 0)
 
 
 def test_a_state_shows_its_total_and_the_input_is_not_changed():
@@ -634,6 +635,10 @@ def test_wrong_arguments_of_dask_functions_are_refused_in_words():
         out_of_core.cross_entropy(x, target, label_smoothing=1.5)
     with pytest.raises(ValueError, match=r"it has shape \(3,\)"):
         out_of_core.cross_entropy(x, np.zeros(3, dtype=int))
+    with pytest.raises(TypeError, match="keepdims must be True or False"):
+        out_of_core.logsumexp(x, keepdims=np.ones(2))
+    with pytest.raises(TypeError, match=r"weight must be .* got torch\.Tensor"):
+        out_of_core.cross_entropy(x, target, weight=torch.ones(3))
     with pytest.raises(ValueError, match="got bool"):
         out_of_core.cross_entropy(x, target == 0)
     with pytest.raises(ValueError, match="ignore_index needs class indices"):

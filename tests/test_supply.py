@@ -17,7 +17,7 @@ from tests.audit import digest, pinned
 
 ROOT = Path(__file__).parent.parent
 MOBY_DICK = "a724e2f048ab26fb9e77d6223bc4a2c6e7af08352878dff991501a1267766dd6"
-LOCKS = ["requirements.txt", "requirements-cpu.txt", "requirements-cuda.txt"]
+LOCKS = [f"requirements{part}.txt" for part in ("", "-cpu", "-cuda", "-tools")]
 
 
 def lines(name):
@@ -109,6 +109,17 @@ def test_before_a_commit_the_hooks_run_what_make_lint_runs():
     assert len(lint) == len(entries)
     for (command, *_), entry in zip(lint, entries, strict=True):
         assert re.sub(r" \.$", "", command) in entry
+
+
+def test_the_tools_need_no_other_versions_than_the_rest():
+    rest, tools = (
+        dict(line.split()[0].split("==") for line in lines(name))
+        for name in ("requirements.txt", "requirements-tools.txt")
+    )
+    assert {"pip-audit", "pre-commit"} <= tools.keys()
+    assert {name: tools[name] for name in tools.keys() & rest} == {
+        name: rest[name] for name in tools.keys() & rest
+    }
 
 
 def test_the_pinned_versions_are_ones_that_pyproject_allows():

@@ -595,7 +595,7 @@ ONE_TAIL = [(np.zeros((1, 2)), np.zeros((2, 1)))]
         (lambda: adaptive_log_softmax([[1.0]], [1.0], []), "must have the shapes"),
         (lambda: adaptive_log_prob([[1.0, 1]], np.zeros((2, 2)), ONE_TAIL, [3]), "from 0 to 2"),
         (lambda: sampled_logits([[1.0]], [[1.0, 2.0]], [0], [0], [0.0]), r"\(1, 1\), \(1, 2\)"),
-        (lambda: sampled_logits([[1.0]], [[1.0]], [0], [0], [0.0, 1.0]), "log_q.*1 classes"),
+        (lambda: sampled_logits([[1.0]], [[1.0]], [0], [0], [0.0, 1.0]), "^log_q must.*1 classes"),
         (lambda: sampled_logits([[1.0]], [[1.0]], [0], [], [0.0]), "one class or more"),
         (lambda: sampled_logits([[1.0]], [[1.0]], [0], [0.5], [0.0]), "samples.*float64"),
         (lambda: sampled_logits([[1.0]], [[1.0]], [1], [0], [0.0]), "target must be from 0 to 0"),

@@ -13,7 +13,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 # Of softmax_notes; they need SymPy alone.
-PROOFS = ("_extras", "symbolic/__init__", "symbolic/jacobian")
+PROOFS = ("_extras", "symbolic/__init__", "symbolic/_arguments", "symbolic/jacobian")
 BOX = """<div class="derive web-only" data-worker="{to_root}_static/derive/worker.js">
 <p class="controls"><label for="derive-n">Number of scores n</label>
 <select id="derive-n"><option>2</option><option selected>3</option><option>4</option>\

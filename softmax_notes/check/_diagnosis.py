@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from softmax_notes.check._subject import LOSSES, PRODUCTS, SCORES, Arg, Broken, Call, Subject, shown
-from softmax_notes.check._suspects import NO_SHIFT, SUSPECTS, Suspect
+from softmax_notes.check._suspects import NO_SHIFT, Suspect, suspects_of
 
 
 class Cause(NamedTuple):
@@ -45,7 +45,7 @@ def diagnosed(f: Subject, broken: Broken, calls: list[Call]) -> Cause:
     wrong = [e for e in evidence if not e.right()]
     if not wrong:  # within the tolerance of the comparison: digits are missing
         return _of_digits(f, calls)
-    for suspect in SUSPECTS[f.kind]:
+    for suspect in suspects_of(f.kind):
         if all(e.fits(suspect) for e in evidence) and any(e.tells(suspect) for e in wrong):
             return Cause(suspect.name, suspect.words + _threshold(f, suspect.name, calls))
     return _by_looks(f, wrong, calls)
@@ -276,7 +276,7 @@ def _of_digits(f: Subject, calls: list[Call]) -> Cause:
         small = abs(truth[np.argmax(error)]) < (0.5 if f.kind == "logsumexp" else 1e-3)
         if (f.kind in _CANCELS and small) or f.kind in PRODUCTS:
             name = _CANCELS[f.kind]
-            return Cause(name, next(s.words for s in SUSPECTS[f.kind] if s.name == name))
+            return Cause(name, next(s.words for s in suspects_of(f.kind) if s.name == name))
         if call.args[0].dtype in ("float16", "bfloat16"):
             return SIXTEEN
         if call.args[0].values.dtype.kind in "iub":
@@ -312,7 +312,7 @@ def _of_special_values(f: Subject, broken: Broken, calls: list[Call]) -> Cause:
             "infinity-minus-infinity",
             "∞ − ∞ is NaN: where the maximum is infinite, shift by 0, or use where",
         )
-    known = [suspect for suspect in SUSPECTS[f.kind] if suspect.name in _HIDES]
+    known = [suspect for suspect in suspects_of(f.kind) if suspect.name in _HIDES]
     for suspect in sorted(known, key=lambda s: _HIDES.index(s.name)):
         said = e.said(suspect)
         if said is not None and np.array_equal(said, got, equal_nan=True):

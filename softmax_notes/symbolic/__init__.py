@@ -23,6 +23,8 @@ from softmax_notes._extras import needs
 with needs("symbolic"):
     import sympy as sp
 
+    from softmax_notes.symbolic._arguments import at_least, column, symbols
+
 __all__ = ["Lumped", "lumped", "reduced", "scores", "softmax"]
 
 
@@ -47,7 +49,7 @@ def scores(n: int, name: str = "x") -> sp.Matrix:
     >>> symbolic.scores(3).T
     Matrix([[x_1, x_2, x_3]])
     """
-    return sp.Matrix(sp.symbols(f"{name}_1:{n + 1}", real=True))
+    return sp.Matrix(symbols(n, name, real=True))
 
 
 def softmax(x: sp.Matrix) -> sp.Matrix:
@@ -69,7 +71,7 @@ def softmax(x: sp.Matrix) -> sp.Matrix:
     >>> symbolic.softmax(symbolic.scores(2))[0]
     exp(x_1)/(exp(x_1) + exp(x_2))
     """
-    weights = x.applyfunc(sp.exp)
+    weights = column(x).applyfunc(sp.exp)
     return weights / sum(weights)
 
 
@@ -99,9 +101,14 @@ def reduced(expression: Any, x: sp.Matrix | None = None) -> Any:
     """
     if isinstance(expression, sp.MatrixBase):
         return expression.applyfunc(lambda entry: reduced(entry, x))
+    if not isinstance(expression, sp.Expr | int):
+        kind = type(expression).__name__
+        raise TypeError(f"expression must be one of SymPy's, or a Matrix of them, got {kind}")
     if x is not None:
-        weights = sp.symbols(f"w_1:{len(x) + 1}", positive=True)
-        expression = expression.subs({x[k]: sp.log(w) for k, w in enumerate(weights)})
+        if not isinstance(x, sp.MatrixBase):
+            raise TypeError(f"x must be a Matrix of SymPy's, got {type(x).__name__}")
+        weights = symbols(len(x), "w", positive=True)
+        expression = sp.S(expression).subs({x[k]: sp.log(w) for k, w in enumerate(weights)})
     return sp.cancel(expression)
 
 
@@ -158,7 +165,7 @@ def lumped(named: int = 2) -> Lumped:
     >>> symbolic.reduced(s.derivative(s.p[0], 0) - s.p[0] * (1 - s.p[0]))
     0
     """
-    weights = sp.symbols(f"w_1:{named + 1}", positive=True)
+    weights = symbols(at_least(1, named, "named"), "w", positive=True)
     rest = sp.Symbol("R", nonnegative=True)
     total = sum(weights, rest)
     return Lumped(weights, rest, total, tuple(w / total for w in weights))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sympy as sp
 
 from softmax_notes.symbolic import scores
+from softmax_notes.symbolic._arguments import at_least
 
 __all__ = [
     "entmax_fee_residual",
@@ -235,7 +236,7 @@ def symmetry_residual(n: int) -> sp.Expr:
     >>> alternatives.symmetry_residual(3)
     0
     """
-    x = scores(n)
+    x = scores(at_least(2, n))
     p = x.applyfunc(strength) / sum(x.applyfunc(strength))
     slopes = [sp.diff(sp.log(strength(a)), a) for a in x]
     asymmetry = sp.diff(p[0], x[1]) - sp.diff(p[1], x[0])
@@ -253,6 +254,7 @@ def sparsemax_loss_residual(n: int = 3, size: int = 2) -> sp.Expr:
     >>> alternatives.sparsemax_loss_residual(4, 2)
     0
     """
+    size, n = at_least(1, size, "size"), at_least(size, n)
     first, tau = sp.symbols(f"p_1:{size}"), sp.Symbol("tau")
     prediction = sp.Matrix([*first, 1 - sum(first), *[0] * (n - size)])
     slack = sp.Matrix([*[0] * size, *sp.symbols(f"s_1:{n - size + 1}")])

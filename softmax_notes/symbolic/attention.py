@@ -9,6 +9,7 @@ from __future__ import annotations
 import sympy as sp
 
 from softmax_notes.symbolic import lumped, reduced, scores, softmax
+from softmax_notes.symbolic._arguments import at_least
 
 __all__ = [
     "center_residual",
@@ -46,7 +47,7 @@ def query_gradient_residual(n: int = 3) -> sp.Matrix:
     >>> attention.query_gradient_residual(2).is_zero_matrix
     True
     """
-    q, g, c = scores(2, "q"), scores(2, "g"), sp.Symbol("c", positive=True)
+    n, q, g, c = at_least(1, n), scores(2, "q"), scores(2, "g"), sp.Symbol("c", positive=True)
     keys, values = (sp.Matrix(n, 2, list(scores(2 * n, name))) for name in ("k", "v"))
     dots = scores(n, "s")  # stand for c q·k, so that p stays rational in the weights
     p, gv = softmax(dots), values * g

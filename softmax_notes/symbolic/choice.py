@@ -13,6 +13,7 @@ from typing import Any
 import sympy as sp
 
 from softmax_notes.symbolic import lumped, reduced
+from softmax_notes.symbolic._arguments import at_least, symbols
 
 __all__ = [
     "axiom_residual",
@@ -38,7 +39,9 @@ def matching(u: Sequence[Any]) -> sp.Matrix:
     >>> choice.matching([8, 6]).T
     Matrix([[4/7, 3/7]])
     """
-    column = sp.Matrix([sp.sympify(a) for a in u])
+    if not isinstance(u, list | tuple) or not all(isinstance(a, sp.Expr | int) for a in u):
+        raise TypeError(f"u must be a list of integers or SymPy's expressions, got {u!r:.80}")
+    column = sp.Matrix([sp.S(a) for a in u])
     return column / sum(column)
 
 
@@ -90,8 +93,8 @@ def converse_residual(n: int) -> sp.Matrix:
     >>> choice.converse_residual(2).T
     Matrix([[0, 0]])
     """
-    u = sp.symbols(f"u_1:{n + 1}", positive=True)
-    p = sp.symbols(f"p_1:{n + 1}", nonnegative=True)
+    u = symbols(n, "u", positive=True)
+    p = symbols(n, "p", nonnegative=True)
     axioms = [u[k] - p[k] * sum(u) for k in range(n)]
     (solution,) = sp.solve(axioms, p, dict=True)
     return reduced(sp.Matrix([solution[p[k]] for k in range(n)]) - matching(u))
@@ -110,7 +113,7 @@ def cross_rule_residual(n: int) -> sp.Matrix:
     >>> choice.cross_rule_residual(3).T
     Matrix([[0, 0]])
     """
-    in_a = sp.symbols(f"q_1:{n + 1}", nonnegative=True)
+    in_a = symbols(at_least(2, n), "q", nonnegative=True)
     in_b = (*sp.symbols(f"p_1:{n}", nonnegative=True),)
     in_b = (*in_b, 1 - sum(in_b))
     total = sum(in_a)
@@ -211,7 +214,7 @@ def ranking_residual(n: int) -> sp.Expr:
     >>> choice.ranking_residual(3)
     0
     """
-    u = sp.symbols(f"u_1:{n + 1}", positive=True)
+    u = symbols(n, "u", positive=True)
     return reduced(sum(_ranking_probability(ranking) for ranking in permutations(u)) - 1)
 
 
@@ -226,7 +229,7 @@ def before_residual(n: int) -> sp.Expr:
     >>> choice.before_residual(3)
     0
     """
-    u = sp.symbols(f"u_1:{n + 1}", positive=True)
+    u = symbols(n, "u", positive=True)
     p = sum(
         _ranking_probability(ranking)
         for ranking in permutations(u)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sympy as sp
 
 from softmax_notes.symbolic import Lumped, lumped, reduced, scores, softmax
+from softmax_notes.symbolic._arguments import at_least, column, symbols
 
 __all__ = [
     "chain_residual",
@@ -43,6 +44,8 @@ def loss(p: sp.Matrix, y: sp.Matrix) -> sp.Expr:
     >>> cross_entropy.loss(scores(2, "p"), scores(2, "y"))
     -y_1*log(p_1) - y_2*log(p_2)
     """
+    if len(column(p, "p")) != len(column(y, "y")):
+        raise ValueError(f"p and y must have one length, got {len(p)} and {len(y)}")
     return -sum(a * sp.log(q) for a, q in zip(y, p, strict=True))
 
 
@@ -110,7 +113,7 @@ def gibbs_residual(n: int) -> sp.Expr:
     >>> cross_entropy.gibbs_residual(3)
     0
     """
-    y, p = (sp.Matrix(sp.symbols(f"{name}_1:{n + 1}", positive=True)) for name in "yp")
+    y, p = (sp.Matrix(symbols(n, name, positive=True)) for name in "yp")
     gap = sum(y[k] * (p[k] / y[k] - 1 - sp.log(p[k]) + sp.log(y[k])) for k in range(n))
     residual = sp.expand(loss(p, y) - loss(y, y) - gap)
     # What is left is Σ y − Σ p.
@@ -217,6 +220,7 @@ def mean_gradient_residual(rows: int, n: int) -> sp.Matrix:
     >>> cross_entropy.mean_gradient_residual(2, 2).T
     Matrix([[0, 0, 0, 0]])
     """
+    rows, n = at_least(1, rows, "rows"), at_least(1, n)
     x, y = scores(rows * n), scores(rows * n, "y")
     parts = [slice(r * n, (r + 1) * n) for r in range(rows)]
     for part in parts:
@@ -237,6 +241,7 @@ def weighted_gradient_residual(rows: int, n: int) -> sp.Matrix:
     >>> cross_entropy.weighted_gradient_residual(2, 2).T
     Matrix([[0, 0, 0, 0]])
     """
+    rows, n = at_least(1, rows, "rows"), at_least(1, n)
     x, w, k = scores(rows * n), scores(n, "c"), scores(rows, "k")
     total = sum(k[r] * w[r % n] for r in range(rows))
     mean, expected = sp.Integer(0), []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sympy as sp
 
+from softmax_notes.symbolic._arguments import at_least
+
 __all__ = [
     "angle_residual",
     "deficit_residual",
@@ -28,6 +30,7 @@ def remainder_residual(degree: int) -> sp.Expr:
     >>> exp_approximation.remainder_residual(3)
     0
     """
+    degree = at_least(0, degree, "degree")
     taylor = sum(_x**j / sp.factorial(j) for j in range(degree + 1))
     integrand = sp.expand((_x - _t) ** degree / sp.factorial(degree)) * sp.exp(_t)
     return sp.simplify(sp.exp(_x) - taylor - sp.integrate(sp.expand(integrand), (_t, 0, _x)))
@@ -45,11 +48,12 @@ def pade_residual(m: int, n: int) -> sp.Expr:
     >>> exp_approximation.pade_residual(2, 2)
     0
     """
-    whole = sp.factorial(m + n)
+    m, n = at_least(0, m, "m"), at_least(0, n)
+    ways = sp.factorial(m + n)
 
     def polynomial(degree: int, x: sp.Expr) -> sp.Expr:
         coefficients = [
-            sp.binomial(degree, j) * sp.factorial(m + n - j) / whole for j in range(degree + 1)
+            sp.binomial(degree, j) * sp.factorial(m + n - j) / ways for j in range(degree + 1)
         ]
         return sum(c * x**j for j, c in enumerate(coefficients))
 
@@ -60,7 +64,7 @@ def pade_residual(m: int, n: int) -> sp.Expr:
     primitive = sp.exp(_x * _t) * series
     assert sp.simplify(sp.diff(primitive, _t) - f * sp.exp(_x * _t)) == 0
     integral = primitive.subs(_t, 1) - primitive.subs(_t, 0)
-    return sp.simplify(sp.expand(left - (-1) ** n * _x ** (m + n + 1) / whole * integral))
+    return sp.simplify(sp.expand(left - (-1) ** n * _x ** (m + n + 1) / ways * integral))
 
 
 def rotation_residual() -> sp.Matrix:
@@ -111,7 +115,7 @@ def deficit_residual(terms: int = 6) -> sp.Expr:
     0
     """
     h = sp.Symbol("h", positive=True)
-    order = 2 * terms + 2
+    order = 2 * at_least(0, terms, "terms") + 2
     series = sp.series(sp.atanh(h) - 2 * sp.atanh(h / 2), h, 0, order).removeO()
     quarter = sp.Rational(1, 4)
     return sp.expand(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sympy as sp
 
 from softmax_notes.symbolic import lumped, reduced, scores, softmax
+from softmax_notes.symbolic._arguments import symbols
 
 __all__ = [
     "base_jacobian_residual",
@@ -86,6 +87,8 @@ def wild(number: sp.Expr) -> sp.Expr:
     >>> exponential.wild(sp.Integer(1)), exponential.wild(sp.sqrt(2))
     (1, -1)
     """
+    if not isinstance(number, sp.Expr):
+        raise TypeError(f"number must be one of SymPy's, got {type(number).__name__}")
     number = sp.expand(number)
     return number.coeff(sp.sqrt(2), 0) - number.coeff(sp.sqrt(2), 1)
 
@@ -119,7 +122,7 @@ def lagrange_residual(n: int) -> sp.Matrix:
     Matrix([[0, 0]])
     """
     x, (alpha, nu, mu) = scores(n), sp.symbols("alpha nu mu", real=True)
-    p = sp.Matrix(sp.symbols(f"p_1:{n + 1}", positive=True))
+    p = sp.Matrix(symbols(n, "p", positive=True))
     entropy = -sum(q * sp.log(q) for q in p)
     lagrangian = entropy + alpha * (p.dot(x) - mu) + nu * (sum(p) - 1)
     stationary = sp.Matrix([sp.solve(lagrangian.diff(q), q)[0] for q in p])
@@ -142,7 +145,7 @@ def mean_slope_residual(n: int) -> sp.Expr:
     p = softmax(alpha * x)
     mean = p.dot(x)
     variance = sum(p[k] * (x[k] - mean) ** 2 for k in range(n))
-    weights = sp.symbols(f"w_1:{n + 1}", positive=True)
+    weights = symbols(n, "w", positive=True)
     names = {sp.exp(alpha * x[k]): weights[k] for k in range(n)}
     return sp.cancel((mean.diff(alpha) - variance).subs(names))
 
@@ -232,6 +235,6 @@ def base_jacobian_residual(n: int) -> sp.Matrix:
     powers = x.applyfunc(lambda score: b**score)
     p = powers / sum(powers)
     residual = p.jacobian(x) - sp.log(b) * (sp.diag(*p) - p * p.T)
-    weights = sp.symbols(f"w_1:{n + 1}", positive=True)
+    weights = symbols(n, "w", positive=True)
     names = {b ** x[k]: weights[k] for k in range(n)}
     return residual.applyfunc(lambda entry: sp.cancel(entry.subs(names)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sympy as sp
 
 from softmax_notes.symbolic import lumped, reduced, scores, softmax
+from softmax_notes.symbolic._arguments import symbols
 
 __all__ = [
     "chain_residual",
@@ -48,7 +49,7 @@ def entropy_residual(n: int) -> sp.Expr:
     >>> overflow.entropy_residual(3)
     0
     """
-    weights = sp.symbols(f"w_1:{n + 1}", positive=True)
+    weights = symbols(n, "w", positive=True)
     total, m = sum(weights), sp.Symbol("m", real=True)
     p = [w / total for w in weights]
     gap = sum(a * (m - sp.log(w)) for a, w in zip(p, weights, strict=True))
@@ -104,7 +105,7 @@ def rounding_residual(n: int) -> sp.Matrix:
     True
     """
     d = scores(n, "d")  # x - m
-    subtract, function, add = (sp.symbols(f"{name}_1:{n + 1}") for name in "sfa")
+    subtract, function, add = (symbols(n, name) for name in "sfa")
     divide = sp.Symbol("g")
     terms = [sp.exp(d[i] * (1 + subtract[i])) * (1 + function[i]) for i in range(n)]
     total = terms[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sympy as sp
 
 from softmax_notes.symbolic import reduced, scores, softmax
+from softmax_notes.symbolic._arguments import at_least
 
 __all__ = [
     "blank_feature_residual",
@@ -37,6 +38,7 @@ def gradient_residual(rows: int = 2, features: int = 2, n: int = 3) -> sp.Matrix
     [0, 0],
     [0, 0]])
     """
+    rows, features, n = _sizes(rows, features, n)
     X = _features(rows, features)
     parameters = sp.Matrix(features + 1, n, sp.symbols(f"a:{(features + 1) * n}"))
     Z = X * parameters
@@ -58,6 +60,7 @@ def zero_row_sums_residual(rows: int = 2, features: int = 2, n: int = 3) -> sp.M
     >>> regression.zero_row_sums_residual().T
     Matrix([[0, 0, 0]])
     """
+    rows, features, n = _sizes(rows, features, n)
     Z = _scores(rows, n)
     gradient = _features(rows, features).T * _errors(Z) / rows
     return reduced(gradient * sp.ones(n, 1), Z)
@@ -74,6 +77,7 @@ def blank_feature_residual(rows: int = 2, n: int = 3) -> sp.Matrix:
     >>> regression.blank_feature_residual()
     Matrix([[0, 0, 0]])
     """
+    rows, _, n = _sizes(rows, 1, n)
     X = sp.Matrix.hstack(sp.zeros(rows, 1), _features(rows, 1))
     return (X.T * _errors(_scores(rows, n)) / rows).row(0)
 
@@ -89,6 +93,7 @@ def unidentified_residual(features: int = 2, n: int = 3) -> sp.Matrix:
     >>> regression.unidentified_residual().T
     Matrix([[0, 0, 0]])
     """
+    _, features, n = _sizes(1, features, n)
     x, u, c = scores(features, "x"), scores(features, "u"), sp.Symbol("c", real=True)
     W, b = sp.Matrix(features, n, sp.symbols(f"W:{features * n}")), scores(n, "b")
     z, moved = W.T * x + b, (W + u * sp.ones(1, n)).T * x + b + c * sp.ones(n, 1)
@@ -108,6 +113,7 @@ def first_loss_residual(n: int) -> sp.Expr:
     >>> regression.first_loss_residual(10)
     0
     """
+    n = at_least(1, n)
     return sp.expand_log(-sp.log(softmax(sp.zeros(n, 1))[0]), force=True) - sp.log(n)
 
 
@@ -142,6 +148,7 @@ def class_shares_residual(rows: int = 2, n: int = 3) -> sp.Matrix:
     >>> regression.class_shares_residual()
     Matrix([[0, 0, 0]])
     """
+    rows, _, n = _sizes(rows, 1, n)
     Z = _scores(rows, n)
     P = sp.Matrix.vstack(*(softmax(Z.row(r).T).T for r in range(rows)))
     means = sp.Matrix(1, n, lambda _, j: sum(P.col(j)) / rows)
@@ -177,6 +184,10 @@ def separable_limit() -> sp.Expr:
     """
     n, margin, s = sp.symbols("n gamma s", positive=True)
     return sp.limit(sp.log(1 + (n - 1) * sp.exp(-s * margin)), s, sp.oo)
+
+
+def _sizes(rows: int, features: int, n: int) -> tuple[int, int, int]:
+    return at_least(1, rows, "rows"), at_least(1, features, "features"), at_least(1, n)
 
 
 def _features(rows: int, features: int) -> sp.Matrix:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sympy as sp
 
 from softmax_notes.symbolic import Lumped, lumped, reduced, scores, softmax
+from softmax_notes.symbolic._arguments import at_least
 
 __all__ = [
     "accuracy_gradient_residual",
@@ -129,6 +130,7 @@ def symmetric_position_residual(n: int) -> sp.Expr:
     >>> [smooth_argmax.symmetric_position_residual(n) for n in (4, 5)]
     [0, 0]
     """
+    n = at_least(1, n)
     half = scores((n + 1) // 2)
     x = sp.Matrix([half[min(i, n - 1 - i)] for i in range(n)])
     position = sum((i + 1) * p for i, p in enumerate(softmax(x)))

@@ -11,6 +11,7 @@ from typing import Any
 import sympy as sp
 
 from softmax_notes.symbolic import lumped, reduced, scores, softmax
+from softmax_notes.symbolic._arguments import at_least, column, symbols
 
 __all__ = [
     "alpha",
@@ -40,7 +41,7 @@ def smooth_max(x: sp.Matrix) -> sp.Expr:
     >>> smooth_max.smooth_max(scores(2))
     log(exp(alpha*x_1) + exp(alpha*x_2))/alpha
     """
-    return sp.log(sum((alpha * x).applyfunc(sp.exp))) / alpha
+    return sp.log(sum((alpha * column(x)).applyfunc(sp.exp))) / alpha
 
 
 def maximum_residual() -> sp.Expr:
@@ -228,7 +229,7 @@ def conjugate_residual(n: int) -> sp.Expr:
 
 def _distribution(n: int) -> sp.Matrix:
     """Give n probabilities; the last is 1 minus the others."""
-    first = sp.symbols(f"q_1:{n}", positive=True)
+    first = sp.symbols(f"q_1:{at_least(1, n)}", positive=True)
     return sp.Matrix([*first, 1 - sum(first)])
 
 
@@ -236,6 +237,6 @@ def _reduced(expression: Any, x: sp.Matrix) -> Any:
     """Substitute x = log(w) / α, and bring what comes out to lowest terms."""
     if isinstance(expression, sp.MatrixBase):
         return expression.applyfunc(lambda entry: _reduced(entry, x))
-    weights = sp.symbols(f"w_1:{len(x) + 1}", positive=True)
+    weights = symbols(len(x), "w", positive=True)
     inserted = expression.subs({x[k]: sp.log(w) / alpha for k, w in enumerate(weights)})
     return reduced(sp.expand_log(inserted))

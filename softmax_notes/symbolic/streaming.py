@@ -11,6 +11,7 @@ from itertools import permutations
 import sympy as sp
 
 from softmax_notes.symbolic import reduced
+from softmax_notes.symbolic._arguments import symbols
 
 __all__ = [
     "associativity_residual",
@@ -31,8 +32,8 @@ def _merged(a: _Pair, b: _Pair, order: tuple[sp.Symbol, ...]) -> _Pair:
 
 
 def _states(count: int) -> list[_Pair]:
-    m = sp.symbols(f"m_1:{count + 1}", real=True)
-    s = sp.symbols(f"s_1:{count + 1}", positive=True)
+    m = symbols(count, "m", real=True)
+    s = symbols(count, "s", positive=True)
     return list(zip(m, s, strict=True))
 
 

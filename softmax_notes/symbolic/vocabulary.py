@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import sympy as sp
 
 from softmax_notes.symbolic import lumped, reduced, scores
+from softmax_notes.symbolic._arguments import at_least, symbols, whole
 
 __all__ = [
     "adaptive_residual",
@@ -49,6 +50,8 @@ def leaves_residual(codes: Sequence[str]) -> sp.Expr:
     >>> vocabulary.leaves_residual(["0", "10", "11"])
     0
     """
+    if not isinstance(codes, list | tuple) or not all(isinstance(code, str) for code in codes):
+        raise TypeError(f"codes must be a list of words, got {codes!r:.80}")
     total = sp.Integer(0)
     for code in codes:
         p = sp.Integer(1)
@@ -70,6 +73,8 @@ def path_gradient_residual(turn: int) -> sp.Expr:
     >>> vocabulary.path_gradient_residual(1), vocabulary.path_gradient_residual(-1)
     (0, 0)
     """
+    if abs(whole(turn, "turn")) != 1:
+        raise ValueError(f"turn must be 1 or -1, got {turn}")
     (s,) = scores(1, "s")
     loss = sp.log(1 + sp.exp(-turn * s))
     claimed = sp.exp(s) / (1 + sp.exp(s)) - sp.Rational(1 + turn, 2)
@@ -91,7 +96,9 @@ def sampled_denominator_residual(n: int, sign: int = -1) -> sp.Expr:
     >>> vocabulary.sampled_denominator_residual(4, sign=1) == 0
     False
     """
-    w, q = sp.symbols(f"w_1:{n + 1}", positive=True), sp.symbols(f"q_1:{n + 1}", positive=True)
+    if abs(whole(sign, "sign")) != 1:
+        raise ValueError(f"sign must be 1 or -1, got {sign}")
+    w, q = symbols(n, "w", positive=True), symbols(n, "q", positive=True)
     m = sp.Symbol("m", positive=True)
     drawn = sum(m * q[s] * w[s] * (m * q[s]) ** sign for s in range(1, n))
     return reduced(w[0] + drawn - sum(w))
@@ -109,8 +116,9 @@ def sampled_gradient_residual(draws: int) -> sp.Matrix:
     >>> vocabulary.sampled_gradient_residual(3).T
     Matrix([[0, 0, 0]])
     """
+    draws = at_least(1, draws, "draws")
     z = scores(draws + 1, "z")  # the target's, then the drawn ones
-    q, m = sp.symbols(f"q_1:{draws + 1}", positive=True), sp.Symbol("m", positive=True)
+    q, m = symbols(draws, "q", positive=True), sp.Symbol("m", positive=True)
     weights = [sp.exp(z[0])] + [sp.exp(z[s + 1]) / (m * q[s]) for s in range(draws)]
     log_estimate = sp.log(sum(weights))
     rows = [sp.diff(log_estimate, z[s]) - weights[s] / sum(weights) for s in range(1, draws + 1)]

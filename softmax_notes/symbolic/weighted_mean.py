@@ -10,6 +10,7 @@ from typing import Any
 import sympy as sp
 
 from softmax_notes.symbolic import lumped, reduced, scores, softmax
+from softmax_notes.symbolic._arguments import at_least
 
 __all__ = [
     "alpha_residual",
@@ -103,7 +104,7 @@ def largest_error(n: int) -> sp.Expr:
     >>> weighted_mean.largest_error(2), weighted_mean.largest_error(2).evalf(10)
     (LambertW(exp(-1)), 0.2784645428)
     """
-    return sp.LambertW((n - 1) / sp.E)
+    return sp.LambertW((at_least(1, n) - 1) / sp.E)
 
 
 def largest_error_residual() -> sp.Matrix:

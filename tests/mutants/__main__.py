@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from tests.mutants.loop import JOB
@@ -28,7 +28,7 @@ TREE = ROOT / "_build" / "mutants"
 RESULTS = HERE / "results.json"
 
 SEED = 1  # of the order in which a module's mutants are tried, so that the first are a sample
-COUNTED = ("killed", "timeout", "crash")
+COUNTED = ("killed", "timeout", "crash", "import")
 
 ABOUT = """\
 Written by `make mutants`, which changes the package in one place at a time and runs the tests of \
@@ -37,39 +37,50 @@ that module until one fails; it goes on where it stopped, and tries again what l
 
 The mutants are mutmut's: in functions and methods without decorators, not in what runs at \
 import; the wording of error messages is left alone, whether they are raised is not. \
-What Numba compiles (`fast`) is not mutated. Tests run with ten examples a law, on NumPy, PyTorch \
-and array-api-strict; tests of JAX, tests that take over 2 seconds, and doctests are left out, so \
-that some mutants that live here die in `make test`. The commit is \
-that of the module when it was tried; \
-of modules that are not listed, nothing was tried yet. The last column is how many lived of the \
-first sample, before tests were added for them.
+What Numba compiles (`_fast/kernels`, `_fast/vectors`) is machine code when it runs and is not \
+mutated; the Python around it is. Tests run with ten examples a law, on NumPy, PyTorch \
+and array-api-strict; tests of JAX, tests that take over 2 seconds, what runs in processes of its \
+own, and doctests are left out, so that some mutants that live here die in `make test`. The commit \
+is that of the module when it was tried; of modules that are not listed, nothing was tried yet. \
+The last column is how many lived of the first sample, before tests were added for them.
 """
 
 # The test files of modules that have none of their own, or help others.
 TESTS = {
     "_arrays": ["arrays", "definition", "cross_entropy", "smooth_max"],
     "_cli": ["check"],
+    "_fast": ["fast"],
     "_losses": ["cross_entropy", "linear_cross_entropy"],
+    "check": ["check", "suspects"],
     "huffman": ["vocabulary"],
     "out_of_core": ["streaming"],
     "parallel": ["parallel", "streaming"],
     "sampled_softmax": ["vocabulary"],
 }
+COMPILED = {"_fast/kernels", "_fast/vectors"}
 
 
 def modules():
-    """List the modules; those that Numba compiles are not Python when they run."""
+    """List the modules; what Numba compiles is not Python when it runs."""
     package = ROOT / "softmax_notes"
     stems = (path.relative_to(package).with_suffix("") for path in package.rglob("*.py"))
-    mine = (s for s in stems if s.name != "__init__" and s.parts[0] not in ("fast", "_fast"))
-    return sorted(stem.as_posix() for stem in mine)
+    named = {s.as_posix().removesuffix("/__init__") for s in stems} - {"__init__", "_fast"}
+    return sorted(named - COMPILED)
+
+
+def path_of(module):
+    """Name the file of a module; a package is its __init__."""
+    path = Path("softmax_notes") / f"{module}.py"
+    return path if (ROOT / path).exists() else path.with_suffix("") / "__init__.py"
 
 
 def tests_of(module):
     """Name the test files that judge a module."""
-    place, _, stem = module.rpartition("/")
-    stems = ["check"] if place.startswith("check") else TESTS.get(stem, [stem.lstrip("_")])
-    return [f"tests/test_{stem}.py" for stem in stems]
+    home = module.partition("/")[0]
+    if home == "symbolic":  # one run for all: the plugin takes the tests of proofs alone
+        using = (p for p in sorted(HERE.parent.glob("test_*.py")) if "as proofs" in p.read_text())
+        return tuple(f"tests/{path.name}" for path in using)
+    return tuple(f"tests/test_{stem}.py" for stem in TESTS.get(home, [home.lstrip("_")]))
 
 
 def mutated(path):
@@ -114,57 +125,96 @@ def change(original, mutant):
     return tuple("\n".join(line[1:].strip() for line in changed if line[0] == s) for s in "-+")
 
 
-def attempt(module, choose):
-    """Try the mutants of a module that `choose` picks; give what became of each."""
-    path = Path("softmax_notes") / f"{module}.py"
-    code, mutants = mutated(path)
-    chosen = choose(random.Random(SEED).sample(list(mutants), len(mutants)))
-    if not chosen:
-        return {}, mutants
-    tree = TREE / module.replace("/", "-")
+def attempt(tests, jobs):
+    """Try mutants of the modules that the same tests judge; give what became of each.
+
+    A job of a module is its code with all mutants, and the function of each that is to be tried.
+    """
+    tree = TREE / next(iter(jobs)).replace("/", "-")
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(parents=True)
     for name in ("softmax_notes", "tests", "benchmarks"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("node_modules"))
     for name in ("book", "pyproject.toml", "_toc.yml", "_config.yml"):
         (tree / name).symlink_to(ROOT / name)
-    (tree / path).write_text(code)
-    dotted = "softmax_notes." + module.replace("/", ".")
+    todo = {}
+    for module, (code, functions) in jobs.items():
+        (tree / path_of(module)).write_text(code)
+        dotted = "softmax_notes." + module.replace("/", ".")
+        todo |= {f"{dotted}.{name}": f"{dotted}.{f}" for name, f in functions.items()}
     job = tree / "job.json"
-    job.write_text(json.dumps({f"{dotted}.{n}": f"{dotted}.{mutants[n][0]}" for n in chosen}))
+    job.write_text(json.dumps(todo))
     plain = {"HYPOTHESIS_PROFILE": "mutants", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     plugins = ["no:nbval", "no:xdist", "no:cacheprovider", "no:anyio", "tests.mutants.loop"]
     subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--tb=no", *tests_of(module)]
+        [sys.executable, "-m", "pytest", "-q", "--tb=no", *tests]
         + [word for plugin in plugins for word in ("-p", plugin)],
         cwd=tree,
-        env=os.environ | plain | {JOB: str(job), "PYTHONPATH": str(tree)},
-        stdout=subprocess.DEVNULL,
+        # What runs at import is counted, so that the plugin can tell it from the rest.
+        env=os.environ
+        | plain
+        | {JOB: str(job), "PYTHONPATH": str(tree), "MUTANT_UNDER_TEST": "stats"},
+        stdout=(tree / "log").open("w"),
         check=True,
     )
     answer = json.loads(job.read_text())
     for test in answer["failing"]:
         print(f"left out, as it fails without a mutant: {test}")
-    return {n.removeprefix(f"{dotted}."): v for n, v in answer["verdicts"].items()}, mutants
+    verdicts = defaultdict(dict)
+    for module, (_, functions) in jobs.items():
+        dotted = "softmax_notes." + module.replace("/", ".")
+        verdicts[module] = {name: answer["verdicts"][f"{dotted}.{name}"] for name in functions}
+    return verdicts
 
 
-def brought_up_to_date(module, old, sample):
-    """Try what was not tried yet, and again what no test had killed."""
-    source = hashlib.sha256((ROOT / "softmax_notes" / f"{module}.py").read_bytes()).hexdigest()[:12]
-    if old.get("source") != source:
-        first = {"first": old["first"]} if "first" in old else {}
-        old = {"tried": 0, "alive": []} | dict.fromkeys(COUNTED, 0) | first
-    alive = [mutant["mutant"] for mutant in old["alive"]]
-    tried = max(sample, old["tried"])
-    verdicts, mutants = attempt(module, lambda names: alive + names[old["tried"] : tried])
+def brought_up_to_date(tests, group, sample):
+    """Try what was not tried yet, and again what no test had killed; give what is to be stored."""
+    before, known = {module: start(module) for module in group}, reasons()
+    found = {module: mutated(path_of(module)) for module in group}
+    jobs = {}
+    for module, (code, mutants) in found.items():
+        order = random.Random(SEED).sample(list(mutants), len(mutants))
+        alive = [m["mutant"] for m in before[module]["alive"] if not reason_of(m, known)]
+        names = alive + order[before[module]["tried"] : sample]
+        if names:
+            jobs[module] = code, {name: mutants[name][0] for name in names}
+    verdicts = attempt(tests, jobs) if jobs else {}
+    return {
+        module: updated(module, before[module], mutants, verdicts.get(module, {}))
+        for module, (_, mutants) in found.items()
+        if mutants
+    }
+
+
+def start(module):
+    """Give what is stored of a module; of one that changed since, the first sample alone."""
+    old = results().get(module, {})
+    source = hashlib.sha256((ROOT / path_of(module)).read_bytes()).hexdigest()[:12]
+    if old.get("source") == source:
+        return old
+    first = {"first": old["first"]} if "first" in old else {}
+    return {"source": source, "tried": 0, "alive": []} | dict.fromkeys(COUNTED, 0) | first
+
+
+def updated(module, old, mutants, verdicts):
+    """Add what became of the mutants of a module to what is stored."""
+    again = {mutant["mutant"] for mutant in old["alive"]}
+    kept = [mutant for mutant in old["alive"] if mutant["mutant"] not in verdicts]
     kinds = Counter(kind(verdict) for verdict in verdicts.values())
     commit = ["git", "rev-parse", "--short=7", "HEAD"]
     new = {"commit": subprocess.check_output(commit, cwd=ROOT, text=True).strip()}
-    new |= {"source": source, "mutants": len(mutants), "tried": min(tried, len(mutants))}
-    new |= {k: old[k] + kinds[k] for k in COUNTED}
-    lived = sum(kind(verdicts[name]) == "alive" for name in verdicts if name not in alive)
-    new["first"] = old.get("first", [len(verdicts), lived])
-    new["alive"] = [
+    new |= {"source": old["source"], "mutants": len(mutants)}
+    new |= {"tried": old["tried"] + len(verdicts.keys() - again)}
+    new |= {k: old.get(k, 0) + kinds[k] for k in COUNTED}
+    kinds_of_new = Counter(kind(verdicts[name]) for name in verdicts.keys() - again)
+    n, lived = old.get("first", [kinds_of_new.total(), kinds_of_new["alive"]])
+    if "first" in old:  # of what lived then, what cannot be tried was told apart since
+        passed = sum(kind(verdicts[name]) == "import" for name in verdicts.keys() & again)
+        n, lived = n - passed, lived - passed
+    else:
+        n -= kinds_of_new["import"]
+    new["first"] = [n, lived]
+    new["alive"] = kept + [
         {
             "mutant": name,
             "function": f"{module}.{readable(mutants[name][0])}",
@@ -181,7 +231,7 @@ def brought_up_to_date(module, old, sample):
 def kind(verdict):
     if verdict in ("survived", "unreached"):
         return "alive"
-    return next((k for k in ("timeout", "crash") if verdict.startswith(k)), "killed")
+    return next((k for k in ("timeout", "crash", "import") if verdict.startswith(k)), "killed")
 
 
 def readable(mangled):
@@ -198,20 +248,43 @@ def reasons():
     return {tuple(mutant): entry["reason"] for entry in entries for mutant in entry["mutants"]}
 
 
-def key(mutant):
-    return mutant["function"], mutant["before"], mutant["after"]
+WORDS = "Words for people, which may be put in another way."
+NAMES = "A symbol by another name, or with more or less assumed of it: the same identity."
+
+
+def reason_of(mutant, known):
+    """Say why a mutant cannot be killed, if so."""
+    key = mutant["function"], mutant["before"], mutant["after"]
+    if key in known:
+        return known[key]
+    if blank(r'"[^"]* [^"]*"', *key[1:]):
+        return WORDS
+    assumed = r'"[^"]*"|None|, (positive|nonnegative|real|integer|rational)=\w+|, (?=\))'
+    made = re.search("symbols?\\(|scores\\(", key[1], re.IGNORECASE)
+    if key[0].startswith("symbolic") and made and blank(assumed, *key[1:]):
+        return NAMES
+    return None
+
+
+def blank(pattern, *texts):
+    """Tell whether texts are the same but for what matches a pattern."""
+    return len({re.sub(pattern, "", " ".join(text.split())) for text in texts}) == 1
 
 
 def score(entries):
     """Estimate the share of all mutants that the tests kill, and how far that may be off.
 
     What counts is the first sample of each module: tests were added for its survivors, so that
-    it says more of them than of other mutants now. Equivalent mutants count as alive here.
+    it says more of them than of other mutants now. Of equivalent ones those known are left out.
     """
-    total = sum(entry["mutants"] for entry in entries)
+    known, total = reasons(), sum(entry["mutants"] for entry in entries)
     share, variance = 1.0, 0.0
     for entry in entries:
         n, alive, weight = *entry["first"], entry["mutants"] / total
+        same = min(alive, sum(bool(reason_of(mutant, known)) for mutant in entry["alive"]))
+        n, alive = n - same, alive - same
+        if not n:
+            continue
         share -= weight * alive / n
         p = (alive + 0.5) / (n + 1)
         variance += weight**2 * p * (1 - p) / n
@@ -220,17 +293,23 @@ def score(entries):
 
 def summary(stored, known):
     """Say in a sentence what was tried, and how much of it the tests see."""
-    tried, total = (sum(entry[k] for entry in stored.values()) for k in ("tried", "mutants"))
-    alive = [mutant for entry in stored.values() for mutant in entry["alive"]]
-    same = sum(key(mutant) in known for mutant in alive)
+    total = sum(entry["mutants"] for entry in stored.values())
+    tried, same, alive = counts(stored, known)
     share, interval = score(stored.values())
     return (
         f"Of {total:,} mutants in {len(stored)} modules, {tried:,} drawn by chance were tried: "
         f"{same} change nothing that can be seen, and of the other {tried - same:,} the tests "
-        f"kill all but {len(alive) - same}. Before tests were added for those that lived, the "
-        f"tests killed {share:.1%} ± {interval:.1%} of all mutants (95 % confidence), not "
-        "leaving out those that no test can kill."
+        f"kill {1 - alive / (tried - same):.1%}, all but {alive}. Before tests were added for "
+        f"those that lived, they killed {share:.1%} ± {interval:.1%} (95 % confidence)."
     )
+
+
+def counts(stored, known):
+    """Count the mutants that were tried, those that change nothing, and the others alive."""
+    tried = sum(entry["tried"] - entry.get("import", 0) for entry in stored.values())
+    alive = [mutant for entry in stored.values() for mutant in entry["alive"]]
+    same = sum(bool(reason_of(mutant, known)) for mutant in alive)
+    return tried, same, len(alive) - same
 
 
 def report():
@@ -242,21 +321,23 @@ def report():
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for module, entry in sorted(stored.items()):
-        same = sum(key(mutant) in known for mutant in entry["alive"])
-        killed, alive = entry["killed"] + entry["crash"], len(entry["alive"]) - same
+        tried, same, alive = counts({module: entry}, known)
+        killed = entry["killed"] + entry["crash"]
         n, lived = entry["first"]
         lines.append(
-            f"| `{module}` | {entry['commit']} | {entry['mutants']} | {entry['tried']} | {killed} "
+            f"| `{module}` | {entry['commit']} | {entry['mutants']} | {tried} | {killed} "
             f"| {entry['timeout']} | {same} | {alive} | {lived} of {n} |"
         )
     alive = [mutant for _, entry in sorted(stored.items()) for mutant in entry["alive"]]
     lines += ["", "## Equivalent", ""]
-    for reason in dict.fromkeys(known.values()):
-        same = [mutant for mutant in alive if known.get(key(mutant)) == reason]
-        if same:
+    for reason in dict.fromkeys([WORDS, NAMES, *known.values()]):
+        same = [mutant for mutant in alive if reason_of(mutant, known) == reason]
+        if reason in (WORDS, NAMES):
+            lines += [f"{reason[:-1]}: {len(same)} mutants.", ""]
+        elif same:
             lines += [reason, "", *map(shown, same), ""]
     lines += ["## Alive", "", "No test kills these, and nothing says that none could.", ""]
-    lines += [shown(mutant) for mutant in alive if key(mutant) not in known]
+    lines += [shown(mutant) for mutant in alive if not reason_of(mutant, known)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -281,12 +362,14 @@ def main():
     parser.add_argument("modules", nargs="*", help="such as jacobian or symbolic/jacobian")
     parser.add_argument("--sample", type=int, default=60, help="mutants of a module (default 60)")
     options = parser.parse_args()
+    groups = defaultdict(list)
     for module in options.modules or modules():
-        new = brought_up_to_date(module, results().get(module, {}), options.sample)
-        RESULTS.write_text(
-            json.dumps(results() | {module: new}, indent=1, ensure_ascii=False) + "\n"
-        )
-        print(f"{module}: {new['tried']} tried, {len(new['alive'])} alive", flush=True)
+        groups[tests_of(module)].append(module)
+    for tests, group in groups.items():
+        new = brought_up_to_date(tests, group, options.sample)
+        RESULTS.write_text(json.dumps(results() | new, indent=1, ensure_ascii=False) + "\n")
+        for module, entry in new.items():
+            print(f"{module}: {entry['tried']} tried, {len(entry['alive'])} alive", flush=True)
     publish()
 
 

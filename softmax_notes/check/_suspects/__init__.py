@@ -6,18 +6,25 @@ those that the user's function gave is the likely cause. They are as wrong as th
 
 from __future__ import annotations
 
+from functools import cache
+
 from softmax_notes.check._suspects._formulas import NO_SHIFT, Suspect
 from softmax_notes.check._suspects._jacobians import JACOBIANS, PRODUCTS
 from softmax_notes.check._suspects._losses import GRADIENTS, LOSSES
-from softmax_notes.check._suspects._scores import suspects_of
+from softmax_notes.check._suspects._scores import suspects_of_scores
 
-__all__ = ["NO_SHIFT", "SUSPECTS", "Suspect"]
+__all__ = ["NO_SHIFT", "Suspect", "suspects_of"]
 
-SUSPECTS: dict[str, list[Suspect]] = {
-    **{name: suspects_of(name) for name in ("softmax", "log_softmax", "logsumexp")},
+_OTHERS = {
     "cross_entropy": LOSSES,
     "cross_entropy_grad": GRADIENTS,
     "softmax_jacobian": JACOBIANS,
     "softmax_jvp": PRODUCTS,
     "softmax_vjp": PRODUCTS,
 }
+
+
+@cache
+def suspects_of(kind: str) -> list[Suspect]:
+    """List the known faults of a kind; they are made when the first failure asks for them."""
+    return _OTHERS[kind] if kind in _OTHERS else suspects_of_scores(kind)

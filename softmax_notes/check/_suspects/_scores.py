@@ -19,7 +19,7 @@ from softmax_notes.check._suspects._formulas import (
 )
 
 
-def suspects_of(name: str) -> list[Suspect]:
+def suspects_of_scores(name: str) -> list[Suspect]:
     """List the faults of one of the three: those that they share, and its own."""
     core = {"softmax": softmax, "log_softmax": log_softmax, "logsumexp": logsumexp}[name]
 
