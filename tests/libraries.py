@@ -9,10 +9,10 @@ import dask.array
 import jax
 import numpy as np
 import pytest
-import torch
 from array_api_compat import array_namespace
 
 from softmax_notes.check._subject import subject
+from tests.pytorch import torch
 
 # float64 is tried in JAX too; without this switch it would silently be float32.
 jax.config.update("jax_enable_x64", True)
