@@ -229,7 +229,7 @@ def lonely(last_rank_does):
 SCENARIOS = {
     "checks": (checks, 60.0),
     "dead": (lambda: lonely(lambda: os._exit(3)), 20.0),
-    "silent": (lambda: lonely(lambda: FOUND.wait(60)), 1.0),
+    "silent": (lambda: lonely(lambda: FOUND.wait(60)), 5.0),
 }
 
 
@@ -245,6 +245,7 @@ def rank_main(scenario, rank, ranks, port, pipe):
 
 def run(scenario, ranks):
     """Fork the ranks: PyTorch is imported once."""
+    FOUND.clear()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
