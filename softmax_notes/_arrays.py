@@ -224,6 +224,8 @@ def number(value: object, name: str, advice: str = "") -> float:
 def whole(value: object, name: str) -> int:
     """Check an argument that is one whole number."""
     try:
+        if isinstance(value, np.bool):  # which older versions of NumPy take, and warn
+            raise TypeError(value)
         return operator.index(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError) as error:  # the last of PyTorch's device meta
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from error
@@ -232,6 +234,8 @@ def whole(value: object, name: str) -> int:
 def flag(value: object, name: str) -> bool:
     """Check an argument that is yes or no."""
     try:
+        if isinstance(value, np.ndarray) and not value.size:  # false in older versions, which warn
+            raise ValueError(value)
         return bool(value)
     except (TypeError, ValueError, RuntimeError) as error:  # an array has no single truth
         raise TypeError(f"{name} must be True or False, got {type(value).__name__}") from error

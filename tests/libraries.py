@@ -9,10 +9,10 @@ import dask.array
 import jax
 import numpy as np
 import pytest
-import torch
 from array_api_compat import array_namespace
 
 from softmax_notes.check._subject import subject
+from tests.pytorch import needing_torch, torch
 
 # float64 is tried in JAX too; without this switch it would silently be float32.
 jax.config.update("jax_enable_x64", True)
@@ -73,6 +73,8 @@ def judged(function: Any, library: Library | str = "numpy") -> Any:
     """Make of a function of ours what the laws of `softmax_notes.check` are tried on."""
     name = library if isinstance(library, str) else library.name
     name = "array_api_strict" if name == "strict" else name
+    if name == "torch":
+        needing_torch("torch")
     return subject(function, function.__name__, name, "production", timeout=60)
 
 

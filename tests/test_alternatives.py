@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.special
-import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -28,6 +27,7 @@ from softmax_notes.alternatives import (
 )
 from softmax_notes.symbolic import alternatives as proofs
 from tests.libraries import same_kind, to_numpy
+from tests.pytorch import torch
 
 INF, NAN = np.inf, np.nan
 RATIOS = {

@@ -7,7 +7,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
 from array_api_compat import array_namespace
 
 from softmax_notes import cross_entropy, log_softmax, logsumexp, softmax
@@ -25,6 +24,7 @@ from softmax_notes._arrays import (
     whole,
 )
 from tests.libraries import to_numpy
+from tests.pytorch import torch
 
 # --- laws
 

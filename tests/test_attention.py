@@ -6,7 +6,6 @@ import tracemalloc
 import jax
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from softmax_notes.attention import (
 )
 from softmax_notes.symbolic import attention as proofs
 from tests.libraries import LIBRARIES, same_kind, to_numpy
+from tests.pytorch import torch
 
 INF, NAN = np.inf, np.nan
 sdpa = torch.nn.functional.scaled_dot_product_attention

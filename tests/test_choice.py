@@ -6,7 +6,6 @@ from itertools import combinations, permutations
 import jax
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -22,6 +21,7 @@ from softmax_notes.choice import (
 from softmax_notes.symbolic import choice as proofs
 from tests.exact import ulp_error
 from tests.libraries import same_kind, to_numpy
+from tests.pytorch import torch
 
 INF, NAN = np.inf, np.nan
 NAMES = "abcd"

@@ -8,7 +8,6 @@ import jax
 import mpmath
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -19,6 +18,7 @@ from softmax_notes.check._subject import Arg
 from softmax_notes.symbolic import cross_entropy as proofs
 from tests.exact import DIGITS, FORMATS, exact, ulp_error, vanishes
 from tests.libraries import judged, same_kind, to_numpy
+from tests.pytorch import torch
 
 IGNORED = -100
 REDUCTIONS = ("mean", "sum", "none")

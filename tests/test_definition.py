@@ -6,7 +6,6 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.special
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -17,6 +16,7 @@ from softmax_notes.check._subject import Arg
 from softmax_notes.symbolic import definition as proofs
 from tests.exact import DIGITS, exact, ulp_error
 from tests.libraries import EDGES, LIBRARIES, floats, judged, same_kind, to_numpy
+from tests.pytorch import torch
 
 FUNCTIONS = [softmax, log_softmax, logsumexp]
 DTYPES = ["float32", "float64"]

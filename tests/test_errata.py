@@ -11,7 +11,6 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from ledger import prose
@@ -26,6 +25,7 @@ from softmax_notes import (
 )
 from softmax_notes.smooth_argmax import smooth_argmax, soft_top_k
 from tests.exact import exact, ulp_error
+from tests.pytorch import torch
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "book" / "errata.md").read_text(encoding="utf-8")

@@ -9,7 +9,6 @@ import jax
 import mpmath
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +29,7 @@ from softmax_notes.exp_approximation import (
 from softmax_notes.symbolic import exp_approximation as proofs
 from tests.exact import ulp_error
 from tests.libraries import same_kind, to_numpy
+from tests.pytorch import torch
 
 INF, NAN = np.inf, np.nan
 NUMBERS = {"float32": EXP_FLOAT32, "float64": EXP_FLOAT64}

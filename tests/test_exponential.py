@@ -7,7 +7,6 @@ import pytest
 import scipy.optimize
 import scipy.stats
 import sympy as sp
-import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -16,6 +15,7 @@ from softmax_notes.choice import matching_law
 from softmax_notes.exponential import entropy, maximum_entropy
 from softmax_notes.symbolic import exponential as proofs
 from tests.libraries import LIBRARIES, same_kind, to_numpy
+from tests.pytorch import torch
 
 INF, NAN = np.inf, np.nan
 INCREASING = {

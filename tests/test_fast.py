@@ -12,7 +12,6 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -25,6 +24,7 @@ from softmax_notes._fast.threads import run
 from softmax_notes.symbolic import fast as proofs
 from tests.exact import DIGITS, exact, ulp_error
 from tests.libraries import EDGES, same_kind, to_numpy
+from tests.pytorch import torch
 
 DTYPES = ["float32", "float64"]
 INF, NAN = np.inf, np.nan

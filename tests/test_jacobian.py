@@ -12,7 +12,6 @@ import jax
 import mpmath
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -22,6 +21,7 @@ from softmax_notes.check import _laws as laws
 from softmax_notes.symbolic import jacobian as proofs
 from tests.exact import exact, ulp_error, vanishes
 from tests.libraries import judged, same_kind, to_numpy
+from tests.pytorch import torch
 
 PRODUCTS = pytest.mark.parametrize("product", [softmax_jvp, softmax_vjp])
 PRECISE = pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -8,7 +8,6 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
-import torch
 from array_api_compat import array_namespace
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +32,7 @@ from softmax_notes.overflow import (
 from softmax_notes.symbolic import overflow as proofs
 from tests.exact import exact, ulp_error
 from tests.libraries import same_kind, to_numpy
+from tests.pytorch import torch
 
 INF, NAN = np.inf, np.nan
 UNIT = {"float32": 2.0**-24, "float64": 2.0**-53}

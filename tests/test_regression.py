@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import sklearn.metrics
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -28,6 +27,7 @@ from softmax_notes.regression import (
 )
 from softmax_notes.symbolic import regression as proofs
 from tests.libraries import same_kind, to_numpy
+from tests.pytorch import torch
 
 eighths = st.integers(-40, 40).map(lambda k: k / 8)
 few = st.integers(1, 5)

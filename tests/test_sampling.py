@@ -11,7 +11,6 @@ import jax
 import numpy as np
 import pytest
 import scipy.stats
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -30,6 +29,7 @@ from softmax_notes.sampling import (
 )
 from softmax_notes.symbolic import sampling as proofs
 from tests.libraries import same_kind, to_numpy
+from tests.pytorch import torch
 
 ALARM = 1e-6
 INF, NAN = np.inf, np.nan

@@ -158,7 +158,7 @@ def test_formulas_have_their_fonts(visit):
 
 def test_the_address_of_the_site_leads_to_the_introduction(visit, address):
     tab, _ = visit("index.html")
-    tab.wait_for_url(address + "book/intro.html", timeout=5000)
+    tab.wait_for_url(address + "book/intro.html")
     assert tab.title() == "Softmax notes"
 
 

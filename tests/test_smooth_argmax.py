@@ -5,7 +5,6 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.special
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -15,6 +14,7 @@ from softmax_notes.smooth_argmax import smooth_argmax, soft_accuracy, soft_posit
 from softmax_notes.symbolic import smooth_argmax as proofs
 from tests.exact import DIGITS, FORMATS
 from tests.libraries import floats, same_kind, to_numpy
+from tests.pytorch import torch
 
 INF, NAN = np.inf, np.nan
 PI = [3, 1, 4, 1, 5, 9, 2]

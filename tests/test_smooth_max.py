@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.special
-import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -16,6 +15,7 @@ from hypothesis.extra import numpy as npst
 from softmax_notes.smooth_max import negative_entropy, smooth_max
 from softmax_notes.symbolic import smooth_max as proofs
 from tests.libraries import same_kind, to_numpy
+from tests.pytorch import torch
 
 INF, NAN = np.inf, np.nan
 SCALES = [-INF, -30.0, -1.0, -0.25, 0.25, 1.0, 4.0, 100.0, INF]

@@ -14,14 +14,12 @@ import jax
 import mpmath
 import numpy as np
 import pytest
-import torch
 from dask.distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from torch.distributed import HashStore
 
-from softmax_notes import out_of_core, parallel
+from softmax_notes import out_of_core
 from softmax_notes.streaming import (
     State,
     fold,
@@ -41,6 +39,7 @@ from softmax_notes.streaming import (
 from softmax_notes.symbolic import streaming as proofs
 from tests.exact import exact, ulp_error
 from tests.libraries import to_numpy
+from tests.pytorch import needing_torch, torch
 
 F = torch.nn.functional
 INF, NAN = np.inf, np.nan
@@ -411,6 +410,7 @@ def test_the_stored_study_stays_below_its_limit_with_an_array_several_times_larg
 
 @pytest.mark.claim("prop-bytes")
 def test_what_the_ranks_exchange_does_not_grow_with_the_classes(monkeypatch):
+    parallel = needing_torch("softmax_notes.parallel")
     given_numbers = []
     reduce_all, gather_all = torch.distributed.all_reduce, torch.distributed.all_gather
 
@@ -424,7 +424,9 @@ def test_what_the_ranks_exchange_does_not_grow_with_the_classes(monkeypatch):
 
     monkeypatch.setattr(torch.distributed, "all_reduce", counting_reduce)
     monkeypatch.setattr(torch.distributed, "all_gather", counting_gather)
-    torch.distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    torch.distributed.init_process_group(
+        "gloo", store=torch.distributed.HashStore(), rank=0, world_size=1
+    )
     try:
         for rows, classes in ((4, 10), (4, 5000), (9, 10)):
             given_numbers.clear()
@@ -440,6 +442,7 @@ def test_what_the_ranks_exchange_does_not_grow_with_the_classes(monkeypatch):
 
 @pytest.mark.claim("prop-bytes")
 def test_the_stored_bytes_are_constant_in_the_classes_and_near_the_formula():
+    parallel = needing_torch("softmax_notes.parallel")
     rows = STUDY["bytes"]
     assert {row["ranks"] for row in rows} == {2, 4}
     for ranks in (2, 4):

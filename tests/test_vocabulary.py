@@ -8,7 +8,6 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.stats
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -33,6 +32,7 @@ from softmax_notes.vocabulary import (
 )
 from tests.exact import DIGITS, ulp_error
 from tests.libraries import same_kind, to_numpy
+from tests.pytorch import torch
 
 INF = math.inf
 eighths = st.integers(-40, 40).map(lambda k: k / 8)

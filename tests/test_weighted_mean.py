@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.special
-import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -15,6 +14,7 @@ from softmax_notes.symbolic import weighted_mean as proofs
 from softmax_notes.weighted_mean import boltzmann_mean, mellowmax
 from tests.exact import DIGITS
 from tests.libraries import same_kind, to_numpy
+from tests.pytorch import torch
 
 FUNCTIONS = [boltzmann_mean, mellowmax]
 INF, NAN = np.inf, np.nan
