@@ -72,6 +72,7 @@ def test_our_own_functions_hold_every_law_in_numpy(kind):
 
 @pytest.mark.parametrize("kind", ["softmax", "softmax_vjp"])
 def test_our_own_functions_hold_every_law_in_pytorch(kind):
+    needing_torch("torch")
     report = check.run(getattr(notes, kind), kind, "torch", "production", max_examples=2)
     report.raise_if_failed()
 
@@ -94,6 +95,8 @@ PEERS = [
 @pytest.mark.parametrize(("library", "kind", "function"), PEERS)
 def test_pytorch_and_jax_are_robust(library, kind, function):
     examples = 3 if library == "jax" else 10
+    if library == "torch":
+        needing_torch("torch")
     if isinstance(function, str):
         function = getattr(needing_torch("benchmarks.libraries"), function)
     check.run(function, kind, library, "robust", max_examples=examples).raise_if_failed()
