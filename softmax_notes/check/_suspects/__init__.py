@@ -6,8 +6,6 @@ those that the user's function gave is the likely cause. They are as wrong as th
 
 from __future__ import annotations
 
-from functools import cache
-
 from softmax_notes.check._suspects._formulas import NO_SHIFT, Suspect
 from softmax_notes.check._suspects._jacobians import JACOBIANS, PRODUCTS
 from softmax_notes.check._suspects._losses import GRADIENTS, LOSSES
@@ -24,7 +22,6 @@ _OTHERS = {
 }
 
 
-@cache
 def suspects_of(kind: str) -> list[Suspect]:
     """List the known faults of a kind; they are made when the first failure asks for them."""
     return _OTHERS[kind] if kind in _OTHERS else suspects_of_scores(kind)
