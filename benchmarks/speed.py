@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -215,13 +215,18 @@ def peers(function: str) -> list[dict[str, Any]]:
 # --- growth
 
 
-def with_threads(number: int, call: Callable[[], object]) -> list[float]:
+def with_threads(numbers: Iterable[int], call: Callable[[], object]) -> dict[int, list[float]]:
+    """Time a call with each number of threads, in turns: a machine is not the same all the time."""
+
+    def calling(number: int) -> Callable[[], object]:
+        return lambda: (fast.set_num_threads(number), call())
+
     before = fast.get_num_threads()
-    fast.set_num_threads(number)
     try:
-        return interleaved({OURS: call}, 3)[OURS]
+        times = interleaved({str(number): calling(number) for number in numbers}, ROUNDS)
     finally:
         fast.set_num_threads(before)
+    return {int(number): quartiles for number, quartiles in times.items()}
 
 
 MEMORY = """
@@ -279,9 +284,11 @@ def growth() -> dict[str, Any]:
     for shape, _ in SHAPES[:5]:
         x = scores(shape, "float32")
         out = np.empty_like(x)
-        for number in range(1, (os.cpu_count() or 1) + 1):
-            seconds = with_threads(number, lambda x=x, out=out: fast.softmax(x, out=out))
-            study["threads"].append({"shape": shape, "threads": number, "seconds": seconds})
+        numbers = range(1, (os.cpu_count() or 1) + 1)
+        times = with_threads(numbers, lambda x=x, out=out: fast.softmax(x, out=out))
+        study["threads"] += [
+            {"shape": shape, "threads": number, "seconds": times[number]} for number in numbers
+        ]
     for n in tqdm([10**k for k in range(5, 9)], desc="memory", unit="case"):
         for kind in (OURS, "PyTorch", "SciPy", "our NumPy"):
             if n == 10**8 and kind in ("SciPy", "our NumPy"):
@@ -366,8 +373,8 @@ def start() -> dict[str, Any]:
     # One thread and 512 KB: the caches hold it, so this is the time of the arithmetic.
     study["in cache"] = {
         "elements": small.size,
-        "softmax": with_threads(1, lambda: fast.softmax(small, out=into)),
-        "logsumexp": with_threads(1, lambda: fast.logsumexp(small, axis=1)),
+        "softmax": with_threads([1], lambda: fast.softmax(small, out=into))[1],
+        "logsumexp": with_threads([1], lambda: fast.logsumexp(small, axis=1))[1],
     }
     return study
 
