@@ -17,6 +17,10 @@ ROOT = Path(__file__).parent.parent
 SITE = Path(os.environ.get("SITE", ROOT / "_build" / "html"))
 PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
 
+# Sections far from the screen too: see house.css.
+LAY_OUT = """for (const section of document.querySelectorAll(".bd-article > section > section"))
+    section.style.contentVisibility = "visible";"""
+
 
 def require_site():
     if not (SITE / "index.html").exists():

@@ -15,7 +15,7 @@ from docutils.utils import new_document
 from live import FIGURE, figures_in, scripts_for
 
 from softmax_notes import choice, exp_approximation, overflow, weighted_mean
-from tests.browser import DESKTOP, ROOT, SITE, address, browser, moved, program
+from tests.browser import DESKTOP, LAY_OUT, ROOT, SITE, address, browser, moved, program
 
 __all__ = ["address", "browser", "program"]  # fixtures
 PHONE = {"width": 320, "height": 640}
@@ -42,6 +42,8 @@ def opened(browser, address):
             tabs[name] = context.new_page()
             tabs[name].goto(f"{address}book/{PLACES[name]}.html")
             tabs[name].locator(f".live[data-figure={name}] .live-body").wait_for()
+            # A test taps in the moment of scrolling, quicker than any reader.
+            tabs[name].evaluate(LAY_OUT)
         tabs[name].bring_to_front()  # behind another tab nothing is drawn, and taps wait for that
         return Figure(tabs[name], tabs[name].locator(f".live[data-figure={name}]"))
 

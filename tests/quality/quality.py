@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import DESKTOP, PHONE, ROOT, SITE, address, browser, moved, program
+from tests.browser import DESKTOP, LAY_OUT, PHONE, ROOT, SITE, address, browser, moved, program
 
 __all__ = ["address", "browser", "program"]  # fixtures
 JUDGES = Path(__file__).parent / "node_modules"
@@ -25,8 +25,6 @@ SCREENS = {"desktop": DESKTOP, "phone": PHONE}
 COMPRESSED = 500_000  # bytes: what a page may weigh, everything included
 WEIGHT = """["navigation", "resource"].flatMap((type) => performance.getEntriesByType(type))
     .reduce((sum, entry) => sum + entry.encodedBodySize, 0)"""
-LAY_OUT = """for (const section of document.querySelectorAll(".bd-article > section > section"))
-    section.style.contentVisibility = "visible";"""
 ALL_RULES, COLORS = (
     {},
     {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}},
