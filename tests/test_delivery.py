@@ -50,6 +50,8 @@ def opening(page, browser, screen, held):
     with served(host=partial(Slow, held=held, gate=gate)) as address:
         tab = context.new_page()
         tab.goto(f"{address}book/{page}.html", wait_until="commit")
+        # What is asked while one document takes the place of another has no answer.
+        tab.wait_for_function("() => location.href !== 'about:blank'", polling=10)
         yield tab, gate
         tab.wait_for_load_state()
         tab.evaluate("document.fonts.ready.then(() => null)")
