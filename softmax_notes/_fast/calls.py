@@ -168,7 +168,7 @@ def _elementwise(x: Any, axis: Any, out: Any, kind: int) -> Any:
         _fill(a, axis, b, kind)
         return result(given, b)
     b = target_of(given, out, a.shape)
-    direct = b.dtype == a.dtype and not (np.may_share_memory(a, b) and not same(a, b))
+    direct = b.dtype == a.dtype and not (np.may_share_memory(a, b) and not _same(a, b))
     c = b if direct else np.empty_like(a)
     _fill(a, axis, c, kind)
     if not direct and given.torch is not None:
@@ -178,7 +178,7 @@ def _elementwise(x: Any, axis: Any, out: Any, kind: int) -> Any:
     return out
 
 
-def same(a: Any, b: Any) -> bool:
+def _same(a: Any, b: Any) -> bool:
     return bool(
         a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
         and a.strides == b.strides
