@@ -226,11 +226,7 @@ def slices(a: Any, b: Any, kind: int) -> None:
         whole_rows(a.reshape(outer, n), b.reshape(outer, -1), kind)
         return
     width, blocks = tiles(a)
-    args = (a, b, width, kind, streamed(b))
-    if a.size <= ALONE_UP_TO:
-        kernels.columns(*args, ALONE, ALONE, 0)
-    else:
-        run(kernels.columns, args, blocks, blocks)
+    run(kernels.columns, (a, b, width, kind, streamed(b)), blocks, blocks)
 
 
 def tiles(a: Any) -> tuple[int, int]:
@@ -251,9 +247,6 @@ def streamed(b: Any) -> bool:
 
 def whole_rows(a: Any, b: Any, kind: int) -> None:
     """Do a, of shape (N, n), along its last axis."""
-    if a.size <= ALONE_UP_TO:
-        kernels.rows(a, b, kind, False, ALONE, ALONE, 0)
-        return
     count, n = a.shape
     if n <= LONG:
         blocks = -(-count // max(1, BLOCK // n))

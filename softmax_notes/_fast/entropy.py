@@ -168,10 +168,7 @@ def _columns(given: Source, target: Any, options: Options, want: bool, out: Any)
     args = (
         x, t, width, weight, ignored, skip, divisor, loss, grad, want, want and streamed(grad),
     )  # fmt: skip
-    if x.size <= ALONE_UP_TO:
-        kernels.column_losses(*args, ALONE, ALONE, 0)
-    else:
-        run(kernels.column_losses, args, blocks, blocks)
+    run(kernels.column_losses, args, blocks, blocks)
     value = _value(given, loss, shape, options, divisor)
     if not want:
         return value, None
@@ -302,9 +299,6 @@ def _hard(
         _long(rows, target, weight, ignored, skip, divisor, loss, grad, want)
         return
     args = (rows, target, weight, ignored, skip, divisor, loss, grad, want, streamed(grad))
-    if rows.size <= ALONE_UP_TO:
-        kernels.losses(*args, ALONE, ALONE, 0)
-        return
     run(kernels.losses, args, count, -(-count // max(1, BLOCK // n)))
 
 

@@ -46,13 +46,13 @@ from softmax_notes._fast.vectors import (
     load_part,
     misaligned,
     polynomial,
+    power_of_two,
     prefetch,
     read,
     scalar,
     store,
     store_part,
     stream,
-    times_power_of_two,
     total,
     vector_of,
     where_equal,
@@ -182,7 +182,7 @@ class Shift(NamedTuple):
 
     start: Any  # subtracted first: 0, or the maximum where that is large
     lowest: Any  # a difference below it counts as this
-    magic: Any  # rounds k to a whole number, and leaves k + b - K in the low bits
+    magic: Any  # rounds k to a whole number, and leaves the exponent k - K + b in the low bits
 
 
 @inline
@@ -196,23 +196,13 @@ def shift_of(m):
 
 
 @inline
-def raised(x, shift):
-    """Give 2^b e^(x - shift), with the same b for all, and a number that is NaN if x is.
-
-    The first is then no matter what: its exponent is made by adding integers.
-    """
+def exponential(x, shift):
+    """Give 2^b e^(x - shift), with the same b for all; NaN if x is NaN."""
     t = larger(shift.lowest, x - shift.start)
     shifted = fma(t, constant(x, "inverse_ln2"), shift.magic)
     k = shifted - shift.magic
     p = polynomial(fma(k, constant(x, "minus_low"), fma(k, constant(x, "minus_high"), t)))
-    return times_power_of_two(p, shifted), p
-
-
-@inline
-def exponential(x, shift):
-    """Give 2^b e^(x - shift), with the same b for all; NaN if x is NaN."""
-    e, p = raised(x, shift)
-    return where_equal(p, p, e, p)
+    return p * power_of_two(shifted)
 
 
 @inline
@@ -318,61 +308,124 @@ def finish(earlier, i, n):
         store_part(earlier.out, earlier.to + i, y, n - i)
 
 
-@inline
-def terms(x, at, n, shift, keep, kept, new, ahead, earlier):
-    """Add the exponentials of a row; keep them from element ``new`` of ``kept`` on, if asked.
+class Row(NamedTuple):
+    """A row of n elements from ``at`` on, and the row from ``ahead`` on, for its maximum.
 
-    On the way two other rows of n elements are served: one that is done up to its writing is
-    written, and the maximum is found of the one from element ``ahead`` on. So the processor
+    The exponentials, if kept, begin at element ``new``.
+    """
+
+    x: Any
+    at: int
+    n: int
+    shift: Any
+    kept: Any
+    new: int
+    ahead: int
+
+
+class Sums(NamedTuple):
+    """What has been seen of a row, in each lane, and of the row ahead."""
+
+    high: Any  # high + low is the sum of the blocks that are done
+    low: Any
+    part: Any  # the sum of the block that is not
+    top: Any  # the maximum of the row ahead
+
+
+@inline
+def add_four(sums, row, i, keep):
+    """Add the exponentials of four vectors, from element i of the row on."""
+    part, top = sums.part, sums.top
+    w, at, new, ahead = lanes(part), row.at + i, row.new + i, row.ahead + i
+    e = exponential(load(part, row.x, at), row.shift)
+    f = exponential(load(part, row.x, at + w), row.shift)
+    part = part + (e + f)
+    g = exponential(load(part, row.x, at + 2 * w), row.shift)
+    h = exponential(load(part, row.x, at + 3 * w), row.shift)
+    part = part + (g + h)
+    if keep:
+        store(row.kept, new, e)
+        store(row.kept, new + w, f)
+        store(row.kept, new + 2 * w, g)
+        store(row.kept, new + 3 * w, h)
+    for k in range(4):
+        prefetch(row.x, ahead + (FAR + k) * w)
+        top = larger(load(part, row.x, ahead + k * w), top)
+    return Sums(sums.high, sums.low, part, top)
+
+
+@inline
+def next_block(sums, i):
+    """Begin a new block, if the one before element i has its 16 vectors."""
+    if i % (16 * lanes(sums.part)) != 0:
+        return sums
+    high, low = flush(sums.high, sums.low, sums.part)
+    return Sums(high, low, fill(sums.part, 0.0), sums.top)
+
+
+@inline
+def add_all(sums, row, i, keep):
+    """Add all whole fours of vectors from element i on; give where they end."""
+    w = lanes(sums.part)
+    while i + 4 * w <= row.n:
+        sums = add_four(sums, row, i, keep)
+        i += 4 * w
+        sums = next_block(sums, i)
+    return sums, i
+
+
+@inline
+def add_and_write(sums, row, earlier, keep, streamed):
+    """Do the same with the row before being written; give where that ends, too."""
+    earlier = Earlier(True, keep, streamed, *earlier[3:])
+    w = lanes(sums.part)
+    i, j = 0, begin(earlier, row.n)
+    while i + 4 * w <= row.n and j + 4 * w <= row.n:
+        sums = add_four(sums, row, i, keep)
+        go_on(earlier, j)
+        i += 4 * w
+        j += 4 * w
+        sums = next_block(sums, i)
+    sums, i = add_all(sums, row, i, keep)
+    return sums, i, j
+
+
+@inline
+def terms(row, keep, earlier):
+    """Give the sum of the exponentials of a row, which are kept if asked, and the maximum ahead.
+
+    The row before, if there is one that waits for it, is written on the way. So the processor
     multiplies while it waits for memory.
     """
-    v = vector_of(x)
+    v = vector_of(row.x)
     w = lanes(v)
     zero, lowest = fill(v, 0.0), fill(v, -np.inf)
-    high, low, part, undefined, top = zero, zero, zero, zero, lowest
-    behind = earlier.is_there
-    j = begin(earlier, n) if behind else 0
-    i = 0
-    while i + 4 * w <= n:
-        e, e_nan = raised(load(v, x, at + i), shift)
-        f, f_nan = raised(load(v, x, at + i + w), shift)
-        g, g_nan = raised(load(v, x, at + i + 2 * w), shift)
-        h, h_nan = raised(load(v, x, at + i + 3 * w), shift)
-        undefined = undefined + ((e_nan + f_nan) + (g_nan + h_nan))
-        part = part + ((e + f) + (g + h))
+    sums = Sums(zero, zero, zero, lowest)
+    i, j = 0, 0
+    # A loop for each case: a branch within one would take registers, of which some have only 16.
+    if not earlier.is_there:
+        sums, i = add_all(sums, row, 0, True) if keep else add_all(sums, row, 0, False)
+    elif keep and earlier.streamed:
+        sums, i, j = add_and_write(sums, row, earlier, True, True)
+    elif keep:
+        sums, i, j = add_and_write(sums, row, earlier, True, False)
+    elif earlier.streamed:
+        sums, i, j = add_and_write(sums, row, earlier, False, True)
+    else:
+        sums, i, j = add_and_write(sums, row, earlier, False, False)
+    high, low, part, top = sums
+    while i < row.n:
+        left = row.n - i
+        e = exponential(get(lowest, row.x, row.at + i, left), row.shift)
+        top = larger(get(lowest, row.x, row.ahead + i, left), top)
         if keep:
-            store(kept, new + i, e)
-            store(kept, new + i + w, f)
-            store(kept, new + i + 2 * w, g)
-            store(kept, new + i + 3 * w, h)
-        prefetch(x, ahead + i + FAR * w)
-        prefetch(x, ahead + i + (FAR + 1) * w)
-        prefetch(x, ahead + i + (FAR + 2) * w)
-        prefetch(x, ahead + i + (FAR + 3) * w)
-        top = larger(load(v, x, ahead + i), top)
-        top = larger(load(v, x, ahead + i + w), top)
-        top = larger(load(v, x, ahead + i + 2 * w), top)
-        top = larger(load(v, x, ahead + i + 3 * w), top)
-        if behind and j + 4 * w <= n:
-            go_on(earlier, j)
-            j += 4 * w
-        i += 4 * w
-        if i % (16 * w) == 0:
-            high, low = flush(high, low, part)
-            part = zero
-    while i < n:
-        left = n - i
-        e, e_nan = raised(get(lowest, x, at + i, left), shift)
-        top = larger(get(lowest, x, ahead + i, left), top)
-        if keep:
-            put(kept, new + i, e, left)
-        undefined = undefined + e_nan
+            put(row.kept, row.new + i, e, left)
         part = part + e
         i += w
-    if behind:
-        finish(earlier, j, n)
+    if earlier.is_there:
+        finish(earlier, j, row.n)
     high, low = flush(high, low, part)
-    return total(high, low + (undefined - undefined)), largest(top)
+    return total(high, low), largest(top)
 
 
 @inline
@@ -448,14 +501,13 @@ def short_terms(x, at, n, i, shift, top, whole, ties, log, keep, kept, new):
     Where logarithms are wanted, all maxima are left out of it, and counted.
     """
     y = get(fill(top, -np.inf), x, at + i, n - i)
-    e, p = raised(y, shift)
+    e = exponential(y, shift)
     if keep:
         store(kept, new + i, e)
     if log:
-        # NaN is not equal to the maximum, and p is NaN then: else it adds nothing.
         whole = whole + where_equal(y, top, fill(top, 0.0), e)
-        return whole, ties + where_equal(y, top, fill(top, 1.0), p - p)
-    return whole + e, ties + (p - p)
+        return whole, ties + where_equal(y, top, fill(top, 1.0), fill(top, 0.0))
+    return whole + e, ties
 
 
 @inline
@@ -491,7 +543,7 @@ def four_short(x, a, b, c, d, n, log, keep, kept):
         r, r_ties = short_terms(x, c, n, i, r_shift, r_top, r, r_ties, log, keep, kept, 2 * z)
         s, s_ties = short_terms(x, d, n, i, s_shift, s_top, s, s_ties, log, keep, kept, 3 * z)
     if not log:
-        whole = four_added(p + p_ties, q + q_ties, r + r_ties, s + s_ties)
+        whole = four_added(p, q, r, s)
         return Four(top, zero, one / whole)
     first = exponential(top, shift)
     # Every maximum but one is part of the rest.
@@ -623,7 +675,7 @@ def rows(x, out, kind, streamed, state, bell, me):
         shift = shift_of(fill(v, m))
         to = row * out_step
         new = new if aside else to
-        s, then = terms(src, at, n, shift, kind == SOFTMAX, kept, new, ahead, earlier)
+        s, then = terms(Row(src, at, n, shift, kept, new, ahead), kind == SOFTMAX, earlier)
         finished += earlier.is_there
         if kind == SOFTMAX:
             by = fill(v, 1.0 / s)
@@ -685,7 +737,7 @@ def pieces(x, parts, state, bell, me):
         part[1] = whole(fill(v, m))
         if abs(m) < np.inf:
             place = ahead if next_size == size else at
-            s, then = terms(src, at, size, shift, False, src, 0, place, nothing)
+            s, then = terms(Row(src, at, size, shift, src, 0, place), False, nothing)
             first = np.float64(lane(exponential(fill(v, m), shift), 0))
             part[2] = s
             part[3] = excess(src, at, size, shift, m, s) * first
@@ -758,20 +810,20 @@ def spread_out(x, at, n, shift, out, to, by, streamed):
     i = 0
     if streamed:
         i = min(misaligned(out, to), n)
-        e, _ = raised(load_part(v, x, at, i), shift)
+        e = exponential(load_part(v, x, at, i), shift)
         store_part(out, to, e * by, i)
         while i + 4 * w <= n:
-            e, _ = raised(load(v, x, at + i), shift)
-            f, _ = raised(load(v, x, at + i + w), shift)
-            g, _ = raised(load(v, x, at + i + 2 * w), shift)
-            h, _ = raised(load(v, x, at + i + 3 * w), shift)
+            e = exponential(load(v, x, at + i), shift)
+            f = exponential(load(v, x, at + i + w), shift)
+            g = exponential(load(v, x, at + i + 2 * w), shift)
+            h = exponential(load(v, x, at + i + 3 * w), shift)
             stream(out, to + i, e * by)
             stream(out, to + i + w, f * by)
             stream(out, to + i + 2 * w, g * by)
             stream(out, to + i + 3 * w, h * by)
             i += 4 * w
     while i < n:
-        e, _ = raised(get(v, x, at + i, n - i), shift)
+        e = exponential(get(v, x, at + i, n - i), shift)
         put(out, to + i, e * by, n - i)
         i += w
 
@@ -810,7 +862,7 @@ class Tile(NamedTuple):
 
     TOP is the maximum m; HIGH + LOW is the sum of the other exponentials with its rounding errors.
     TIES is how often m comes while they are added; in the end all but one are part of the sum, and
-    FIRST, the exponential of m, has its place. Both are NaN if a score of the column is.
+    FIRST, the exponential of m, has its place. HIGH is NaN if a score of the column is.
     """
 
     x: Any
@@ -824,6 +876,14 @@ class Tile(NamedTuple):
 
 TOP, HIGH, LOW, TIES = 0, 1, 2, 3
 FIRST = TIES
+
+
+@inline
+def tile_of(block, inner, width):
+    """Give where a block lies: which of the outer slices, its first column, and how many."""
+    row, place = divmod(block, (inner + width - 1) // width)
+    start = place * width
+    return row, start, min(width, inner - start)
 
 
 @inline
@@ -851,19 +911,18 @@ def bounded(m):
 
 
 @inline
-def power_of_two(k):
+def factor_of(k):
     """Give 2^k for whole numbers from 0 down; next to nothing where it is less than that."""
-    shifted = larger(constant(k, "least"), k) + constant(k, "magic")
-    return times_power_of_two(fill(k, 1.0), shifted)
+    return power_of_two(larger(constant(k, "least"), k) + constant(k, "zero"))
 
 
 @inline
 def moved(tile, j, old, top, shift):
     """Bring what was added up beside the maximum old to the shift of a larger one: 2^(K - K')."""
     zero = fill(old, 0.0)
-    by = power_of_two(shift.magic - shift_of(bounded(old)).magic)
+    by = factor_of(shift.magic - shift_of(bounded(old)).magic)
     ties = told(tile, TIES, j)
-    beside = where_equal(old, top, zero, ties * raised(old, shift)[0])
+    beside = where_equal(old, top, zero, ties * exponential(old, shift))
     high, low = flush(told(tile, HIGH, j) * by, told(tile, LOW, j) * by, beside)
     tell(tile, HIGH, j, high)
     tell(tile, LOW, j, low)
@@ -889,10 +948,8 @@ def add_rows(tile, j, first, size, known):
     s, ties = zero, told(tile, TIES, j)
     for i in range(size):
         y = get(zero, tile.x, at + i * tile.step, left)
-        e, p = raised(y, shift)
-        s = s + where_equal(y, top, zero, e)
-        # NaN is not equal to the maximum, and p is NaN then: else it adds nothing.
-        ties = ties + where_equal(y, top, one, p - p)
+        s = s + where_equal(y, top, zero, exponential(y, shift))
+        ties = ties + where_equal(y, top, one, zero)
     high, low = flush(told(tile, HIGH, j), told(tile, LOW, j), s)
     tell(tile, HIGH, j, high)
     tell(tile, LOW, j, low)
@@ -954,8 +1011,7 @@ def sum_columns(tile):
             start_sums(tile, j)
         add_columns(tile, True)
     for j in range(0, tile.columns, w):
-        ties = told(tile, TIES, j)
-        tell(tile, FIRST, j, fold(tile, j, far) + (ties - ties))
+        tell(tile, FIRST, j, fold(tile, j, far))
 
 
 @inline
@@ -988,7 +1044,7 @@ def write_rows(tile, j, first, size, logs, out, to, out_step, past):
     shift = shift_of(top)
     for i in range(first, first + size):
         y = get(v, tile.x, tile.at + i * tile.step + j, left)
-        y = y - top - by if logs else raised(y, shift)[0] * by
+        y = y - top - by if logs else exponential(y, shift) * by
         if past:
             stream(out, to + i * out_step + j, y)
         else:
@@ -1025,9 +1081,7 @@ def columns(x, out, width, kind, streamed, state, bell, me):
     room = np.empty(4 * width, x.dtype)
     block = claim(team, me, -1, outer * each)
     while block < outer * each:
-        row, place = divmod(block, each)
-        start = place * width
-        count = min(width, inner - start)
+        row, start, count = tile_of(block, inner, width)
         at, to = row * step_of(x) + start, row * step_of(out) + start
         tile = Tile(src, at, x_step, n, count, data(room), width)
         sum_columns(tile)
@@ -1211,7 +1265,7 @@ def losses(x, target, weight, ignored, skip, divisor, loss, grad, want, streamed
         ahead = min(third, count - 1) * x_step
         shift = shift_of(fill(v, m))
         new = new if aside else row * n
-        s, then = terms(src, at, n, shift, want, kept, new, ahead, earlier)
+        s, then = terms(Row(src, at, n, shift, kept, new, ahead), want, earlier)
         finished += earlier.is_there or not (want and late)
         scale = 0.0
         if skip and t == ignored:
@@ -1260,9 +1314,7 @@ def column_losses(
     room = np.empty(4 * width, x.dtype)
     block = claim(team, me, -1, outer * each)
     while block < outer * each:
-        row, place = divmod(block, each)
-        start = place * width
-        count = min(width, inner - start)
+        row, start, count = tile_of(block, inner, width)
         at, to, first = row * step_of(x) + start, row * n * inner + start, row * inner + start
         tile = Tile(src, at, x_step, n, count, data(room), width)
         sum_columns(tile)
@@ -1358,7 +1410,7 @@ def soft_losses(
             m = maximum(src, at, n)
             top = fill(v, m)
             shift = shift_of(top)
-            s, _ = terms(src, at, n, shift, True, scratch, 0, at, nothing)
+            s, _ = terms(Row(src, at, n, shift, scratch, 0, at), True, nothing)
             log_s = np.log1p(excess(src, at, n, shift, m, s))
             high, low, far_high, far_low = zero, zero, zero, zero
             for i in range(0, n, w):

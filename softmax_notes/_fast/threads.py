@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
 
-from softmax_notes._fast.kernels import LINE, PATIENCE, wait
+from softmax_notes._fast.kernels import ALONE_UP_TO, LINE, PATIENCE, wait
 
 SHORTEST, LONGEST = 2e-5, 1e-3  # seconds that a caller sleeps before it looks again
 ALONE_DONE = np.zeros(LINE, dtype=np.int64)
@@ -106,6 +106,9 @@ def use(number: int) -> None:
 
 def run(kernel: Callable[..., object], args: tuple[Any, ...], units: int, blocks: int) -> None:
     """Call a kernel in several threads; return when all ``units`` are done."""
+    if args[0].size <= ALONE_UP_TO:
+        kernel(*args, ALONE, ALONE, 0)
+        return
     pool = _pool
     kind = (kernel, args[0].dtype.char)
     if kind not in _compiled:  # the first call compiles it; helpers must not meet that

@@ -38,6 +38,7 @@ def _numbers(
     polynomial: ExpPolynomial, digits: int, bias: int, reach: int, least: int
 ) -> dict[str, Any]:
     magic = 1.5 * 2.0**digits
+    zero = magic + 1 - least  # the exponent 0 as a number holds it, in the low bits
     return {
         "inverse_ln2": polynomial.inverse_ln2,
         "minus_high": -polynomial.ln2_high,
@@ -45,7 +46,8 @@ def _numbers(
         "coefficients": (1.0, 1.0, *polynomial.coefficients),  # of e^r = 1 + r + r² q(r)
         # Adding it to a small number rounds that to a whole one, and leaves it in the low bits.
         "magic": magic,
-        "raised": magic + bias,  # all exponents are so much larger: no term of a sum is subnormal
+        "zero": zero,
+        "raised": zero + bias,  # all exponents are so much larger: no term of a sum is subnormal
         "digits": digits,
         "least": float(least),  # the exponent of the smallest normal number
         "floor": -reach * polynomial.ln2_high,  # below it a probability is 0
@@ -194,17 +196,16 @@ def polynomial(typingctx, r):
 
 
 @intrinsic
-def times_power_of_two(typingctx, p, shifted):
-    """Give p 2^k, where the low bits of shifted hold k: it is added to the exponent of p."""
-    v = p
+def power_of_two(typingctx, shifted):
+    """Give 2^k, where the low bits of shifted hold k as those of the constant "zero" hold 0."""
+    v = shifted
 
     def emit(context, builder, sig, args):
         kind = _bits(v)
         places = ir.Constant(kind, [NUMBERS[v.dtype]["digits"]] * v.lanes)
-        k = builder.shl(builder.bitcast(args[1], kind), places)
-        return builder.bitcast(builder.add(builder.bitcast(args[0], kind), k), _llvm(v))
+        return builder.bitcast(builder.shl(builder.bitcast(args[0], kind), places), _llvm(v))
 
-    return v(v, v), emit
+    return v(v), emit
 
 
 # --- comparisons
