@@ -765,9 +765,9 @@ def test_who_waits_for_a_helper_leaves_the_processor_to_it(threads):
         elif len(state):  # the first call of a kernel is made alone
             assert begun.wait(60)
 
-    run(kernel, (np.zeros(1),), 1, 2)
+    run(kernel, (np.zeros(ALONE_UP_TO + 1),), 1, 2)
     start = time.thread_time()
-    run(kernel, (np.zeros(1),), 1, 2)
+    run(kernel, (np.zeros(ALONE_UP_TO + 1),), 1, 2)
     assert time.thread_time() - start < 0.05
 
 
@@ -785,7 +785,7 @@ def test_a_helper_that_finds_no_memory_is_there_at_the_next_call(threads):
 
     for _ in range(3):
         begun.clear()
-        run(kernel, (np.zeros(1),), 1, 2)
+        run(kernel, (np.zeros(ALONE_UP_TO + 1),), 1, 2)
 
 
 def test_calls_do_not_pile_up_behind_a_busy_helper(threads):
@@ -802,7 +802,7 @@ def test_calls_do_not_pile_up_behind_a_busy_helper(threads):
 
     try:
         for _ in range(20):
-            x = np.zeros(1)
+            x = np.zeros(ALONE_UP_TO + 1)
             arrays.append(weakref.ref(x))
             run(kernel, (x,), 1, 2)
             del x
