@@ -42,6 +42,7 @@ from softmax_notes._fast.vectors import (
     lanes,
     larger,
     largest,
+    last_lanes,
     load,
     load_part,
     misaligned,
@@ -294,8 +295,14 @@ def go_on(earlier, i):
 
 @inline
 def finish(earlier, i, n):
-    """Write the rest of the row, from element i on."""
+    """Write the rest of the row, from element i on.
+
+    The last vector is written whole, with some of what is there already, which is read before it
+    changes: processors without AVX-512 take long to write a part of one.
+    """
     v, w = earlier.by, lanes(earlier.by)
+    whole = i + w <= n and not earlier.streamed
+    last = load(v, earlier.src, earlier.at + n - w) if whole else v
     while i + w <= n:
         y = final(load(v, earlier.src, earlier.at + i), earlier)
         if earlier.streamed:
@@ -303,7 +310,9 @@ def finish(earlier, i, n):
         else:
             store(earlier.out, earlier.to + i, y)
         i += w
-    if i < n:
+    if i < n and whole:
+        store(earlier.out, earlier.to + n - w, final(last, earlier))
+    elif i < n:
         y = final(load_part(v, earlier.src, earlier.at + i, n - i), earlier)
         store_part(earlier.out, earlier.to + i, y, n - i)
 
@@ -380,7 +389,7 @@ def add_and_write(sums, row, earlier, keep, streamed):
     earlier = Earlier(True, keep, streamed, *earlier[3:])
     w = lanes(sums.part)
     i, j = 0, begin(earlier, row.n)
-    while i + 4 * w <= row.n and j + 4 * w <= row.n:
+    while i + 4 * w <= row.n and j + 5 * w <= row.n:  # one vector is left for `finish`
         sums = add_four(sums, row, i, keep)
         go_on(earlier, j)
         i += 4 * w
@@ -401,7 +410,9 @@ def terms(row, keep, earlier):
     w = lanes(v)
     zero, lowest = fill(v, 0.0), fill(v, -np.inf)
     sums = Sums(zero, zero, zero, lowest)
-    i, j = 0, 0
+    i, j, n = 0, 0, row.n
+    # The last vector is one that is full, if there is one: see `finish`.
+    last = load(v, row.x, row.at + n - w) if n >= w else load_part(lowest, row.x, row.at, n)
     # A loop for each case: a branch within one would take registers, of which some have only 16.
     if not earlier.is_there:
         sums, i = add_all(sums, row, 0, True) if keep else add_all(sums, row, 0, False)
@@ -414,16 +425,27 @@ def terms(row, keep, earlier):
     else:
         sums, i, j = add_and_write(sums, row, earlier, False, False)
     high, low, part, top = sums
-    while i < row.n:
-        left = row.n - i
-        e = exponential(get(lowest, row.x, row.at + i, left), row.shift)
-        top = larger(get(lowest, row.x, row.ahead + i, left), top)
+    while i + w <= n:
+        e = exponential(load(v, row.x, row.at + i), row.shift)
+        top = larger(load(v, row.x, row.ahead + i), top)
         if keep:
-            put(row.kept, row.new + i, e, left)
+            store(row.kept, row.new + i, e)
         part = part + e
         i += w
+    if i < n:
+        e = exponential(last, row.shift)
+        if n >= w:
+            top = larger(load(v, row.x, row.ahead + n - w), top)
+            if keep:
+                store(row.kept, row.new + n - w, e)
+            e = last_lanes(e, n - i)
+        else:
+            top = larger(load_part(lowest, row.x, row.ahead, n), top)
+            if keep:
+                store_part(row.kept, row.new, e, n)
+        part = part + e
     if earlier.is_there:
-        finish(earlier, j, row.n)
+        finish(earlier, j, n)
     high, low = flush(high, low, part)
     return total(high, low), largest(top)
 

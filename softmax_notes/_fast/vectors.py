@@ -243,6 +243,17 @@ def first_lanes(typingctx, v, count):
 
 
 @intrinsic
+def last_lanes(typingctx, v, count):
+    """Give v with zeros in all lanes but the last, as many as count says."""
+
+    def emit(context, builder, sig, args):
+        others = _first(builder, v, builder.sub(I64(v.lanes), args[1]))
+        return builder.select(others, _number(v, 0.0), args[0])
+
+    return v(v, types.int64), emit
+
+
+@intrinsic
 def any_less(typingctx, a, b):
     """Tell whether a < b in any lane."""
     v = a
