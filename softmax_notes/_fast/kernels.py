@@ -348,10 +348,10 @@ def add_four(sums, row, i, keep):
     w, at, new, ahead = lanes(part), row.at + i, row.new + i, row.ahead + i
     e = exponential(load(part, row.x, at), row.shift)
     f = exponential(load(part, row.x, at + w), row.shift)
-    part = part + (e + f)
+    two = e + f
     g = exponential(load(part, row.x, at + 2 * w), row.shift)
     h = exponential(load(part, row.x, at + 3 * w), row.shift)
-    part = part + (g + h)
+    part = part + (two + (g + h))
     if keep:
         store(row.kept, new, e)
         store(row.kept, new + w, f)
