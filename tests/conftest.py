@@ -29,7 +29,7 @@ if isinstance(torch, Absent):  # these are about nothing else
 settings.register_profile(
     "quick",
     deadline=None,
-    max_examples=10,  # as many as `make mutants` takes: nearly every change to the package is seen
+    max_examples=10,  # `make mutants` shows that nearly every change to the package is seen
     derandomize=True,
     # The fixture `library` is one value for a whole test; examples do not share state.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -39,7 +39,6 @@ settings.register_profile("thorough", settings.get_profile("quick"), max_example
 settings.register_profile(
     "mutants",
     settings.get_profile("quick"),
-    max_examples=10,  # as many as `make mutants` takes: nearly every change to the package is seen
     database=None,
     phases=[Phase.explicit, Phase.generate],
 )
