@@ -10,7 +10,7 @@ NOTEBOOKS := $(wildcard book/*.ipynb)
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf epub live serve test test-offline test-oldest test-newest quality speed notebooks lint \
+.PHONY: help book pdf epub live serve test test-slow test-offline test-oldest test-newest quality speed notebooks lint \
 	hooks mutants accuracy bench benchmarks package audit lab requirements clean
 
 help:  ## list the commands
@@ -50,8 +50,11 @@ live: $(VENV)/.ready  ## fetch Python for the browser; the next `make book` uses
 serve: book  ## serve the site on this machine
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(SITE) $(PORT)
 
-test: book  ## run every test: package, proofs, doctests, notebooks, ledger, site
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --nbval
+test: book  ## test package, proofs, doctests, notebooks, ledger, site, in a few minutes
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --nbval -m "not slow"
+
+test-slow: book  ## run the tests that take long, and the laws on JAX and Dask
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m slow tests
 
 test-offline: live pdf epub  ## make the offline copies and the live page, and test them
 	@$(MAKE) --no-print-directory book

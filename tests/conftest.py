@@ -18,7 +18,7 @@ if PROFILE == "quick":
         flags += " --xla_cpu_use_fusion_emitters=false"
     os.environ.setdefault("XLA_FLAGS", flags)
 
-from tests.libraries import LIBRARIES  # noqa: E402
+from tests.libraries import LIBRARIES, marks  # noqa: E402
 from tests.pytorch import Absent, torch  # noqa: E402
 
 if isinstance(torch, Absent):  # these are about nothing else
@@ -45,7 +45,9 @@ settings.register_profile(
 settings.load_profile(PROFILE)
 
 
-@pytest.fixture(params=LIBRARIES.values(), ids=LIBRARIES)
+@pytest.fixture(
+    params=[pytest.param(LIBRARIES[name], id=name, marks=marks(name)) for name in LIBRARIES]
+)
 def library(request):
     return request.param
 
@@ -56,7 +58,7 @@ def quick_library(request):
     return LIBRARIES[request.param]
 
 
-@pytest.fixture(params=["numpy", "torch", "dask", "strict"])
+@pytest.fixture(params=["numpy", "torch", pytest.param("dask", marks=marks("dask")), "strict"])
 def edge_library(request):
     """Give all but JAX, which compiles every operation for every shape, half a second each."""
     return LIBRARIES[request.param]

@@ -42,6 +42,13 @@ LIBRARIES = {
     }.items()
 }
 
+SLOW = {"jax", "dask"}  # they compile or schedule every operation
+
+
+def marks(name: str) -> Any:
+    """Leave a test on a slow library to `make test-slow`."""
+    return pytest.mark.slow if name in SLOW else ()
+
 
 INF, NAN = np.inf, np.nan
 EDGES = [
@@ -62,7 +69,7 @@ def floats(*names: str) -> list[Any]:
     """Give pairs of a library and a floating-point dtype that it has."""
     dtypes = ("float16", "float32", "float64")
     return [
-        pytest.param(LIBRARIES[name], dtype, id=f"{name}-{dtype}")
+        pytest.param(LIBRARIES[name], dtype, id=f"{name}-{dtype}", marks=marks(name))
         for name in names
         for dtype in dtypes
         if (name, dtype) != ("strict", "float16")  # the standard has no such dtype

@@ -116,6 +116,7 @@ def test_a_chapter_has_exercises_with_hidden_solutions_and_a_summary(stem):
     assert len(re.findall(r"^# ", re.sub(code, "", text, flags=re.M | re.DOTALL), re.M)) == 1
 
 
+@pytest.mark.slow
 @chapters
 def test_the_code_in_solutions_prints_what_it_says(stem, capsys):
     """A block runs after the notebook's imports; a line that prints ends in what it prints."""

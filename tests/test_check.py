@@ -126,6 +126,7 @@ def test_jax_flushes_subnormal_numbers_and_that_is_said_apart_from_its_errors():
 ALSO = {"link_by_link": ["chained-nan", "no-shift"]}  # in float32 it overflows as well
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_planted_fault_is_found_and_named(name):
     fault = FAULTS[name]

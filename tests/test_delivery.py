@@ -13,6 +13,7 @@ from delivery import TAB_STOPS, THEME_SCRIPT, used
 from tests.browser import DESKTOP, PHONE, SITE, Host, browser, moved, program, require_site, served
 
 __all__ = ["browser", "program"]  # fixtures
+pytestmark = pytest.mark.slow
 LATE = {"fonts": ".woff2", "scripts": ".js", "pictures": ".svg"}
 PIECES = 16
 # A share of the screen. A page that became wide late moved by 0.24; letters of another font move a

@@ -308,6 +308,7 @@ def test_the_contract_at_the_edges(quick_library):
     check(maximum_entropy, quick_library, CASES)
 
 
+@pytest.mark.slow
 def test_under_jit_and_in_dask_a_mean_out_of_range_gives_nan():
     check(jax.jit(maximum_entropy), LIBRARIES["jax"], UNKNOWN)
     check(maximum_entropy, LIBRARIES["dask"], UNKNOWN)

@@ -409,6 +409,7 @@ def test_a_screen_reader_gets_names_numbers_and_news(name, opened):
     assert root.locator("svg:not([aria-hidden])").count() == 0
 
 
+@pytest.mark.slow
 @figures
 @pytest.mark.parametrize("width", [320, 600, 1280])
 def test_the_place_that_is_kept_is_as_high_as_the_figure(name, width, opened):

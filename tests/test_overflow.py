@@ -246,6 +246,7 @@ def test_bounds_are_those_worked_out_on_paper_where_every_term_counts(quick_libr
         np.testing.assert_allclose(to_numpy(bound)[1], expected, rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_each_remedy_is_needed_and_all_of_them_are_the_package():
     random = np.random.default_rng(0)
     x = random.uniform(-80, 3, (200, 4)).astype(np.float32)

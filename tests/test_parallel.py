@@ -102,6 +102,7 @@ def test_one_process_that_holds_all_classes_gives_what_pytorch_does():
         assert max(errors.values()) < 1e-14, name
 
 
+@pytest.mark.slow
 def test_the_command_of_the_readme_agrees_with_pytorch_and_its_loss_parallel():
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     result = subprocess.run(

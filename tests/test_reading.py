@@ -275,6 +275,7 @@ def test_a_section_is_laid_out_when_the_reader_comes_near(long_page):
     assert long_page.locator(box).first.evaluate(laid_out)
 
 
+@pytest.mark.slow
 def test_a_link_within_a_page_leads_to_its_place_and_it_stays(long_page):
     long_page.evaluate('document.querySelector(".bd-toc a[href=\\"#exercises\\"]").click()')
     for _ in range(2):

@@ -292,6 +292,7 @@ def test_the_history_holds_what_pytorch_measures_at_the_start_and_in_the_end():
     assert all(len(column) == 6 for column in trained.history)
 
 
+@pytest.mark.slow
 @pytest.mark.claim("cor-class-shares")
 def test_at_the_minimum_the_mean_probabilities_are_the_shares_of_the_classes():
     dataset = small_dataset(rows=41)

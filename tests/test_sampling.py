@@ -421,6 +421,7 @@ def test_pytorch_differentiates_relaxed_draws_once_and_twice():
     assert torch.autograd.gradgradcheck(lambda t: gumbel_softmax(t, u[:1], temperature=0.5), finite)
 
 
+@pytest.mark.slow
 def test_jax_draws_from_a_key_compiles_and_maps_our_code():
     x = jax.numpy.asarray(SCORES)
     u = jax.random.uniform(jax.random.key(17), (20_000, 5))
