@@ -10,7 +10,9 @@ choice probabilities are dictionaries of Python numbers, so that fractions stay 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
+from fractions import Fraction
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -300,9 +302,13 @@ def _checked_table(
             raise ValueError(f"the choice set {members} is listed twice")
         if not all(value >= 0 for value in values):
             raise ValueError(f"the probabilities of {members} must be 0 or more, got {values}")
-        if not abs(sum(values) - 1) <= tolerance:
+        floats = [value for value in values if isinstance(value, float) and math.isfinite(value)]
+        # Exactly: Python's own sum of floats is rounded, and since 3.12 in another way than before.
+        total = sum(Fraction(value) if value in floats else value for value in values)
+        if not abs(total - 1) <= tolerance:
+            got = f"1 {float(total - 1):+.1e}" if floats else total
             raise ValueError(
-                f"the probabilities of {members} must sum to 1, got {sum(values)}; "
+                f"the probabilities of {members} must sum to 1, got {got}; "
                 "pass fractions, or a tolerance for floats"
             )
         sets[members] = p

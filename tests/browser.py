@@ -15,6 +15,7 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parent.parent
 SITE = Path(os.environ.get("SITE", ROOT / "_build" / "html"))
+COMPRESSED = 500_000  # bytes: what a page may weigh, everything included
 PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
 
 # Sections far from the screen too: see house.css.

@@ -19,9 +19,23 @@ if PROFILE == "quick":
     os.environ.setdefault("XLA_FLAGS", flags)
 
 from tests.libraries import LIBRARIES, marks  # noqa: E402
-from tests.pytorch import Absent, torch  # noqa: E402
+from tests.pytorch import MISSING, Absent, torch  # noqa: E402
 
-if isinstance(torch, Absent):  # these are about nothing else
+if isinstance(torch, Absent):
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(item):
+        """Skip what needs PyTorch after all, in our code or in a doctest."""
+        try:
+            return (yield)
+        except Exception as error:
+            causes = [error, error.__cause__, *getattr(error, "failures", ())]
+            causes += [cause.exc_info[1] for cause in causes if hasattr(cause, "exc_info")]
+            if any(isinstance(cause, ImportError) and "torch" in str(cause) for cause in causes):
+                pytest.skip(MISSING)
+            raise
+
+    # These are about nothing else.
     collect_ignore = [
         "ranks.py", "test_fuzz.py", "test_linear_cross_entropy.py", "test_parallel.py",
     ]  # fmt: skip

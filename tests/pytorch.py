@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-__all__ = ["Absent", "needing_torch", "torch"]
+__all__ = ["Absent", "needing_torch", "torch", "with_torch"]
 
 MISSING = "PyTorch is not installed"
 
@@ -43,3 +43,8 @@ def needing_torch(module):
     if isinstance(torch, Absent):
         pytest.skip(MISSING)
     return importlib.import_module(module)
+
+
+def with_torch(module):
+    """Import a module that imports PyTorch; without PyTorch, give the same stand-in."""
+    return torch if isinstance(torch, Absent) else importlib.import_module(module)

@@ -4,6 +4,7 @@ import json
 import math
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import jax
 import mpmath
@@ -12,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import exp_exhaustive
 from softmax_notes.exp_approximation import (
     EXP_FLOAT32,
     EXP_FLOAT64,
@@ -29,12 +29,14 @@ from softmax_notes.exp_approximation import (
 from softmax_notes.symbolic import exp_approximation as proofs
 from tests.exact import ulp_error
 from tests.libraries import same_kind, to_numpy
-from tests.pytorch import torch
+from tests.pytorch import torch, with_torch
 
+exp_exhaustive = with_torch("benchmarks.exp_exhaustive")
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 INF, NAN = np.inf, np.nan
 NUMBERS = {"float32": EXP_FLOAT32, "float64": EXP_FLOAT64}
 DTYPES = list(NUMBERS)
-STUDY = json.loads(exp_exhaustive.RESULT.read_text(encoding="utf-8"))
+STUDY = json.loads((BENCHMARKS / "exp_exhaustive.json").read_text(encoding="utf-8"))
 
 
 def errors(x, got):

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from benchmarks import accuracy
 from softmax_notes import cross_entropy, cross_entropy_grad, log_softmax, logsumexp, softmax
 from softmax_notes._arrays import accurate_sum
 from softmax_notes.overflow import (
@@ -32,8 +31,10 @@ from softmax_notes.overflow import (
 from softmax_notes.symbolic import overflow as proofs
 from tests.exact import exact, ulp_error
 from tests.libraries import same_kind, to_numpy
-from tests.pytorch import torch
+from tests.pytorch import torch, with_torch
 
+accuracy = with_torch("benchmarks.accuracy")
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 INF, NAN = np.inf, np.nan
 UNIT = {"float32": 2.0**-24, "float64": 2.0**-53}
 FUNCTION_ERROR = {"float32": 5.2, "float64": 2.0}  # NumPy's exp, in u: 2.6 and 1 ULP
@@ -302,7 +303,7 @@ def test_pytorch_differentiates_the_naive_forms_where_they_work():
         assert torch.autograd.gradcheck(function, x)
 
 
-STUDY = json.loads(accuracy.RESULT.read_text(encoding="utf-8"))
+STUDY = json.loads((BENCHMARKS / "accuracy.json").read_text(encoding="utf-8"))
 
 
 def test_the_stored_study_holds_every_case():

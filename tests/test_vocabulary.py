@@ -14,7 +14,6 @@ from hypothesis.extra import numpy as npst
 
 from softmax_notes.data import load_word_counts
 from softmax_notes.huffman import HuffmanTree, huffman_tree
-from softmax_notes.linear_cross_entropy import linear_cross_entropy
 from softmax_notes.sampled_softmax import (
     Proposal,
     log_sigmoid,
@@ -32,8 +31,9 @@ from softmax_notes.vocabulary import (
 )
 from tests.exact import DIGITS, ulp_error
 from tests.libraries import same_kind, to_numpy
-from tests.pytorch import torch
+from tests.pytorch import torch, with_torch
 
+linear_cross_entropy = with_torch("softmax_notes.linear_cross_entropy").linear_cross_entropy
 INF = math.inf
 eighths = st.integers(-40, 40).map(lambda k: k / 8)
 word_counts = st.lists(st.integers(1, 1000), min_size=1, max_size=12)

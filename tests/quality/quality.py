@@ -12,7 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import DESKTOP, LAY_OUT, PHONE, ROOT, SITE, address, browser, moved, program
+from tests.browser import (
+    COMPRESSED,
+    DESKTOP,
+    LAY_OUT,
+    PHONE,
+    ROOT,
+    SITE,
+    address,
+    browser,
+    moved,
+    program,
+)
 
 __all__ = ["address", "browser", "program"]  # fixtures
 JUDGES = Path(__file__).parent / "node_modules"
@@ -22,7 +33,6 @@ PAGES = sorted(
     if "_static" not in path.parts
 )
 SCREENS = {"desktop": DESKTOP, "phone": PHONE}
-COMPRESSED = 500_000  # bytes: what a page may weigh, everything included
 WEIGHT = """["navigation", "resource"].flatMap((type) => performance.getEntriesByType(type))
     .reduce((sum, entry) => sum + entry.encodedBodySize, 0)"""
 ALL_RULES, COLORS = (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import FLAGS, ROOT, SITE, address, program
+from tests.browser import COMPRESSED, FLAGS, ROOT, SITE, address, program
 
 __all__ = ["address", "program"]  # fixtures
 LIGHTHOUSE = Path(__file__).parent / "node_modules" / "lighthouse" / "cli" / "index.js"
@@ -23,16 +23,21 @@ HEAVIEST = max(
 )
 CATEGORIES = ("performance", "accessibility", "best-practices", "seo")
 LEAST_SCORE = 0.95
-COMPRESSED = 500_000  # bytes: what a chapter may weigh, everything included
+# Lighthouse takes its phone to be four times slower than a fast desktop. On any other machine that
+# is another phone, unless the factor follows Lighthouse's own measure of the machine.
+FACTOR, FAST_DESKTOP = 4, 1750
 
 
 @pytest.mark.parametrize("page", [FRONT, HEAVIEST])
 def test_lighthouse_gives_at_least_95(page, address, program):
+    speed = judged(address + page, program, FACTOR)["environment"]["benchmarkIndex"]
+    factor = max(1, FACTOR * min(1, speed / FAST_DESKTOP))
     runs = []
     while not runs or (len(runs) < 3 and lowest(runs) < LEAST_SCORE):
-        runs.append(judged(address + page, program))  # the middle of three, if one is not enough
+        # The middle of three, if one is not enough.
+        runs.append(judged(address + page, program, factor))
     scores = {name: [run["categories"][name]["score"] for run in runs] for name in CATEGORIES}
-    assert lowest(runs) >= LEAST_SCORE, scores
+    assert lowest(runs) >= LEAST_SCORE, (scores, speed, factor)
     assert max(run["audits"]["cumulative-layout-shift"]["numericValue"] for run in runs) < 0.01
     assert [run["audits"]["errors-in-console"]["score"] for run in runs] == [1] * len(runs)
     items = runs[0]["audits"]["network-requests"]["details"]["items"]
@@ -40,8 +45,9 @@ def test_lighthouse_gives_at_least_95(page, address, program):
     assert sum(item["transferSize"] for item in items) <= COMPRESSED
 
 
-def judged(url, program):
+def judged(url, program, factor):
     command = [shutil.which("node"), str(LIGHTHOUSE), url, "--quiet", "--output=json"]
+    command += [f"--throttling.cpuSlowdownMultiplier={factor}"]
     run = subprocess.run(
         [*command, f"--chrome-flags=--headless=new {' '.join(FLAGS)}"],
         capture_output=True,
