@@ -14,6 +14,8 @@ import sphinxcontrib.katex
 from ledger import prose
 from run_notebooks import main, normalize
 
+from tests.pytorch import needing_torch
+
 ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "book"
 HELPERS = {
@@ -146,6 +148,8 @@ def test_displayed_formulas_are_numbered_once(page):
 )
 def test_the_examples_in_plain_pages_print_what_they_say(page):
     examples = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.DOTALL)
+    if "import torch" in "".join(examples):
+        needing_torch("torch")
     parser, runner = doctest.DocTestParser(), doctest.DocTestRunner()
     test = parser.get_doctest("\n".join(examples), {}, page.name, str(page), 0)
     assert runner.run(test).failed == 0

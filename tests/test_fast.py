@@ -586,7 +586,7 @@ def test_logsumexp_keeps_axes_and_writes_to_out():
     [
         (np.zeros(4), ValueError, r"shape \(3,\).*got shape \(4,\)"),
         (np.zeros(3, "float32"), ValueError, "dtype float64, got .* float32"),
-        (torch.zeros(3), TypeError, "of the library of x, got Tensor"),
+        (torch.zeros(3), TypeError, "of the library of x, got"),
         ([0.0] * 3, TypeError, "of the library of x, got list"),
     ],
     ids=str,
