@@ -24,8 +24,14 @@ const boxes = new ResizeObserver((entries) => {
     }
   }
 });
-document.querySelectorAll(".katex-display, article pre, .cell_output > .output, .pst-scrollable-table-container")
-  .forEach((box) => boxes.observe(box));
+function measureBoxes() {
+  boxes.disconnect();
+  document.querySelectorAll(".katex-display, article pre, .cell_output > .output, .pst-scrollable-table-container")
+    .forEach((box) => boxes.observe(box));
+}
+measureBoxes();
+// Letters that come late make a formula wider, and leave its box as it is.
+document.fonts.addEventListener("loadingdone", measureBoxes);
 
 // On a phone the contents stand in a dialog above the page: whoever has chosen goes there.
 document.addEventListener("click", (event) => {
