@@ -25,7 +25,7 @@ BOX = """<div class="derive web-only" data-worker="{to_root}_static/derive/worke
 </div>"""
 ABSENT = (
     "This copy of the site was built without Python for the browser. "
-    "In the repository, make live fetches it, and make book then puts it here."
+    "In the repository, “make live” fetches it, and “make book” then puts it here."
 )
 
 
