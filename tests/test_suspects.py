@@ -481,11 +481,13 @@ IN_PLAIN_WORDS = {
 WIDE = np.array([[900.0, -900.0, 899.0, 0.0], [-2000.0, -2001.5, -1990.0, -1999.0]])
 ODD = np.array([[-np.inf, 1.0, 0.5], [np.nan, 0.0, 2.0], [-np.inf] * 3, [0.25, 0.0, -4.0]])
 CUBE = RNG.normal(size=(2, 3, 4))
+AT_THE_LIMIT = np.array([710.0, 709.0])  # e^710 overflows, and e^709 does not
 HARDER_SCORES = [
     *[((x,), {"axis": axis}) for x in (X, WIDE, ODD) for axis in (-1, 0, 1, -2)],
     *[((CUBE,), {"axis": axis}) for axis in (-3, -2, -1, 0, 1, 2)],
     *[((x.astype(np.float32),), {}) for x in (X, 100 * X[0])],
-    *[((x,), {}) for x in (X[0], WIDE[0], WIDE[1], X[0, :1])],
+    *[((x,), {"axis": axis}) for x in (X[:1], X[:, :1]) for axis in (0, 1)],
+    *[((x,), {}) for x in (X[0], WIDE[0], WIDE[1], X[0, :1], AT_THE_LIMIT)],
 ]
 HARDER_LOSSES = [
     *[((x, TARGET), {}) for x in (X, 100 * X, X.astype(np.float32))],
@@ -541,3 +543,11 @@ def test_integers_wrap_round_as_they_do_in_their_own_dtype(dtype):
         rows = np.array([wrapped(row) for row in x])
         right = mean_loss(logs) if kind == "cross_entropy" else gradient(lambda r, y: soft(r) - y)
         np.testing.assert_allclose(suspect.simulate(x, target), right(rows, target), 1e-13)
+
+
+def test_a_fault_that_is_not_one_of_integers_takes_them_as_numbers():
+    for name in ("argmax", "log", "linear", "n-times"):
+        suspect = next(s for s in suspects_of("softmax") if s.name == name)
+        function = next(f for n, f, _ in OWN["softmax"] if n == name)
+        x = np.array([[3, 1, 2], [0, 1, 5]])
+        np.testing.assert_allclose(suspect.simulate(x), function(x.astype(float)), 1e-13)

@@ -51,7 +51,7 @@ TESTS = {
     "_cli": ["check"],
     "_fast": ["fast"],
     "_losses": ["cross_entropy", "linear_cross_entropy"],
-    "check": ["check", "suspects"],
+    "check": ["check", "suspects", "judge"],
     "huffman": ["vocabulary"],
     "out_of_core": ["streaming"],
     "parallel": ["parallel", "streaming"],
