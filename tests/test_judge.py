@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import inspect
 import signal
 import threading
 import time
@@ -10,10 +11,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import softmax_notes as notes
+from softmax_notes.check import _laws as laws
 from softmax_notes.check import _limit
+from softmax_notes.check._diagnosis import diagnosed
 from softmax_notes.check._libraries import FLOATS, library_named
 from softmax_notes.check._limit import TooLong, limited, overdue
-from softmax_notes.check._subject import Arg
+from softmax_notes.check._subject import ARGUMENTS, LOSSES, Arg, Broken, subject
 
 # --- array libraries
 
@@ -149,3 +153,300 @@ def test_a_call_may_wait_five_times_as_long_as_it_may_compute(waited, worked, ov
     late = overdue(2.0)
     now.monotonic, now.process_time = (lambda: 100.0 + waited), (lambda: 7.0 + worked)
     assert late() is over
+
+
+# --- laws: what keeps them by the breadth of a rounding error, and what just breaks them
+
+
+def of(values):
+    return Arg(np.array(values))
+
+
+X = Arg(TABLE)
+ROW = of([0.25, -1.0, 2.0])
+P = of([0.5, 0.3, 0.2])
+V = of([1.0, -2.0, 0.5])
+TARGET = of([2, 1])
+SINGLE = Arg(np.array([20.0, 0.0], np.float32))
+SLIGHTLY = 1 + 1e-9  # far more than is allowed at the level robust, far less than at textbook
+
+
+def on(kind, change=lambda result, *given: result, level="robust", library="numpy"):
+    """Make the subject that computes what it should, and then changes it."""
+    right = getattr(notes, kind)
+
+    def function(*args, **options):
+        return change(right(*args, **options), *args)
+
+    names = {"softmax_jacobian": (), **dict.fromkeys(LOSSES, ("reduction", "axis"))}
+    keywords = names.get(kind, ("axis",))
+    kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.KEYWORD_ONLY
+    function.__signature__ = inspect.Signature(
+        [inspect.Parameter(name, kinds[0]) for name in ARGUMENTS[kind]]
+        + [inspect.Parameter(name, kinds[1]) for name in keywords]
+    )
+    return subject(function, kind, library, level)
+
+
+def times(result, *given):
+    return result * SLIGHTLY
+
+
+def more(result, *given):
+    return result + 1e-9
+
+
+def unlike(result, *given):
+    """Treat every place a little differently."""
+    return result * (1 + 1e-9 * np.arange(result.shape[-1]))
+
+
+def growing(result, x, *given):
+    """Depend on how large the first argument is."""
+    return result * (1 + 1e-9 * x.max())
+
+
+def softer(result, x, *given):
+    return notes.softmax(x / SLIGHTLY)
+
+
+def above_the_diagonal(result, *given):
+    return result + 1e-9 * np.triu(np.ones(result.shape), 1)
+
+
+def on_the_diagonal(result, *given):
+    return result + 1e-9 * np.eye(len(result))
+
+
+def from_column_to_column(result, *given):
+    """Leave the sum of the absolute entries as it is, and not that of the largest column."""
+    return result + 1e-9 * np.array([[0, 0, 0], [-1, 0, 0], [0, 0, -1]])
+
+
+def into_the_argument(result, x, *given):
+    x *= 2
+    return result
+
+
+JUST_BROKEN = [
+    # law, kind, arguments, how the right results are changed, and what the report then expects
+    (laws.formula, "softmax", (X,), times, "[[0.14"),
+    (laws.formula, "log_softmax", (X,), times, "[[-1.9"),
+    (laws.formula, "softmax_jvp", (P, V), more, "[0."),
+    (laws.simplex, "softmax", (X,), times, "sums along the axis = [1, 1]"),
+    (laws.simplex, "softmax", (X,), lambda p, x: p - p.min() - 1e-9, "entries from 0 to 1"),
+    (laws.simplex, "softmax", (X,), lambda p, x: np.round(p), "entries above 0 and below 1"),
+    (laws.single_class, "softmax", (of([[3.0]]),), lambda p, x: p * (1 + 2**-52), "[[1]]"),
+    (laws.shift, "softmax", (X, 3.0), growing, "[["),
+    (laws.shift, "log_softmax", (X, 3.0), growing, "[["),
+    (laws.shift, "logsumexp", (X, 3.0), growing, "[5.2"),
+    (laws.order, "softmax", (X,), lambda p, x: 1 - p, "results in the order of the scores"),
+    (laws.order, "softmax", (of([1.0, 1.0]),), unlike, "[[0, 0], [0, 0]]"),
+    (laws.permutation, "softmax", (X, [2, 0, 1]), unlike, "[["),
+    (laws.permutation, "logsumexp", (X, [2, 0, 1]), lambda s, x: s + 1e-9 * x[..., 0], "["),
+    (laws.two_classes, "softmax", (of([1.0, 0.0]),), times, "first probability = 0.731059"),
+    (laws.log_odds, "softmax", (X,), softer, "differences from the first logarithm = [["),
+    (laws.log_odds, "log_softmax", (X,), times, "differences from the first logarithm = [["),
+    (laws.log_simplex, "log_softmax", (X,), lambda s, x: s - 1e-9, "sums of exponentials = [1"),
+    (laws.log_simplex, "log_softmax", (of([1.0, -60.0]),), more, "logarithms of probabilities"),
+    (laws.bounds, "logsumexp", (of([1.0, -60.0]),), lambda s, x: s - 1e-9, "at least the max"),
+    (laws.bounds, "logsumexp", (of([2.0, 2.0]),), more, "at most the maximum + log 2, 2.69315"),
+    (laws.convex, "logsumexp", (ROW, Arg(-ROW.values)), lambda s, x: -s, "at most "),
+    (laws.not_negative, "cross_entropy", (X, TARGET), lambda s, *_: -s, "a loss from 0 on"),
+    (laws.loss_shift, "cross_entropy", (X, TARGET, 3.0), growing, "0.99"),
+    (laws.loss_shift, "cross_entropy_grad", (X, TARGET, 3.0), growing, "[["),
+    (laws.repeated_rows, "cross_entropy", (X, TARGET), lambda s, x, t: s * len(x), ""),
+    (laws.repeated_rows, "cross_entropy_grad", (X, TARGET), lambda s, x, t: s * len(x), "[["),
+    (laws.zero_sum, "cross_entropy_grad", (X, TARGET), more, "sums of the rows = [0, 0]"),
+    (laws.signs, "cross_entropy_grad", (X, TARGET), lambda s, *_: -s, "at most 0 at the target"),
+    (laws.symmetric, "softmax_jacobian", (P,), above_the_diagonal, "[["),
+    (laws.rows_sum_to_zero, "softmax_jacobian", (P,), on_the_diagonal, "rows that sum to 0"),
+    (laws.variance, "softmax_jacobian", (P, V), on_the_diagonal, "vᵀJv = 1.75"),
+    (laws.variance, "softmax_jvp", (P, V), more, "vᵀJv = 1.75"),
+    (laws.trace, "softmax_jacobian", (P,), on_the_diagonal, "trace = 0.62"),
+    (laws.entrywise, "softmax_jacobian", (P,), on_the_diagonal, "½ Σ |J| = 0.62"),
+    (laws.entrywise, "softmax_jacobian", (P,), from_column_to_column, "‖J‖₁ = 0.5"),
+    (laws.half_norm, "softmax_jacobian", (of([0.5, 0.5]),), times, "a spectral norm of at most"),
+    (laws.constants_vanish, "softmax_jvp", (P, 3.0), more, "[0, 0, 0]"),
+    (laws.linear, "softmax_vjp", (P, V, 2.0), lambda s, p, v: s * (1 + 1e-9 * v.max()), "["),
+    (laws.product_sums_to_zero, "softmax_vjp", (P, V), more, "sums of the rows = 0"),
+    (laws.same_dtype, "softmax", (SINGLE,), lambda p, x: p.astype(np.float64), "float32"),
+    (laws.unchanged, "softmax", (X,), into_the_argument, "x = [[0.25, -1, 2]"),
+    (laws.accurate, "softmax", (X,), lambda p, x: p * (1 + 1e-14), "result[0, 2] = 0.817"),
+    (laws.accurate, "softmax", (SINGLE,), lambda p, x: p.astype(np.float64), "float32"),
+    (
+        laws.subnormal,
+        "softmax",
+        (Arg(np.array([0, -90], np.float32)),),
+        lambda p, x: p.round(9),
+        "[",
+    ),
+    (laws.refused, "softmax", (X,), times, "an error, or NaN"),
+    (
+        laws.without_a_matrix,
+        "softmax_jvp",
+        (300,),
+        lambda s, p, v: np.outer(p, v) @ p,
+        "memory for",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("law", "kind", "args", "change", "expected"),
+    JUST_BROKEN,
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_law_holds_for_the_right_results_and_breaks_for_what_is_off_a_little(
+    law, kind, args, change, expected
+):
+    if law is not laws.refused:
+        law(on(kind), *args)
+    with np.errstate(all="ignore"), pytest.raises(Broken) as caught:
+        law(on(kind, change), *args)
+    assert caught.value.expected.startswith(expected)
+
+
+def test_along_any_axis_the_right_results_are_the_most_accurate():
+    for axis in (0, 1):
+        laws.accurate(on("softmax"), X, axis=axis)
+        laws.accurate(on("logsumexp"), X, axis=axis)
+        laws.log_simplex(on("log_softmax"), X, axis=axis)
+
+
+def test_a_result_in_another_precision_is_judged_in_float64():
+    with pytest.raises(Broken):  # in float32 the sum of these rounded thirds is 1
+        laws.log_simplex(on("log_softmax", lambda s, x: s.astype(np.float32)), Arg(np.zeros(3)))
+
+
+def test_the_usual_ways_to_compute_logarithms_lose_no_more_than_is_allowed():
+    def difference(result, x):
+        return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+
+    f, x = on("log_softmax", difference), of([18.0, 0.0])
+    laws.formula(f, x)
+    laws.shift(f, x, 3.0)
+    laws.permutation(f, x, [1, 0])
+
+
+def test_an_error_of_the_smallest_normal_number_passes():
+    tiny = 2.0**-126
+    x = Arg(np.array([tiny], np.float32))
+    laws.accurate(on("logsumexp", lambda s, x: s * 0), x)
+    with pytest.raises(Broken):
+        laws.accurate(on("logsumexp", lambda s, x: s * -1), x)
+
+
+# --- causes
+
+
+def cause(f, law, *args, **options):
+    """Break a law, and ask for the cause."""
+    f.calls.clear()
+    with np.errstate(all="ignore"):
+        with pytest.raises(Broken) as caught:
+            law(f, *args, **options)
+        return diagnosed(f, caught.value, list(f.calls))
+
+
+def test_numbers_that_no_fault_gives_are_described():
+    wrong = lambda change, kind="softmax": cause(on(kind, change), laws.formula, X)  # noqa: E731
+    assert wrong(lambda p, x: p * 1.5) == ("factor", "every result is 1.5 times what it should be")
+    assert wrong(lambda p, x: p + 0.25) == ("offset", "every result is off by 0.25")
+    assert wrong(lambda s, x: s - 3, "log_softmax") == ("offset", "every result is off by -3")
+    hotter = wrong(lambda p, x: notes.softmax(x / 4, axis=-1))
+    assert hotter == ("temperature", "the scores are multiplied by 0.25")
+    uneven = wrong(lambda p, x: p + np.linspace(0, 1, p.shape[-1]))
+    assert uneven.name == "unknown"
+    assert uneven.words.startswith("sums of [2.5, 2.5] along the axis")
+    swapped = wrong(lambda p, x: p[..., ::-1])
+    assert swapped == ("unknown", "no known fault gives these numbers")
+    nothing = wrong(lambda p, x: p * np.where(x < 0, np.nan, 1))
+    assert nothing.name == "not-finite"
+
+
+def test_what_overflows_is_told_by_its_nan_and_from_where_on():
+    def naive(result, x):
+        return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+
+    said = cause(on("softmax", naive), laws.formula, of([900.0, 0.0]))
+    assert said.name == "no-shift"
+    assert said.words.endswith("(scores overflow from 710 on in float64)")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_what_is_infinite_in_16_bits_was_computed_in_16_bits(dtype):
+    f = on("softmax", lambda p, x: p * np.inf)
+    said = cause(f, laws.accurate, Arg(np.array([1.0, 0.0], dtype), dtype), limit=1.0)
+    assert (said.name == "low-precision") == (dtype == "float16")
+    correct = on("softmax", lambda p, x: p * x.dtype.type(1.004))
+    said = cause(correct, laws.accurate, Arg(np.array([1.0, 0.0], dtype), dtype), limit=1.0)
+    assert (said.name == "low-precision") == (dtype == "float16")
+
+
+def test_an_answer_to_a_question_without_sense_is_told_by_the_question():
+    loss = on("cross_entropy")
+    loss.function = lambda logits, target, **options: 0.0
+    assert cause(loss, laws.refused, X, of([0, 3])).name == "target-unchecked"
+    scores = on("softmax")
+    scores.function = lambda x, axis=-1: x
+    assert cause(scores, laws.refused, of([0.0, 1.0]), axis=3).name == "axis-unchecked"
+    masked = Arg(np.array([0.0, 1.0, 2.0]), layout="masked")
+    scores.function = lambda x, axis=-1: notes.softmax(np.asarray(x))
+    assert cause(scores, laws.honors_mask, masked).name == "mask-dropped"
+
+
+def test_the_whole_matrix_is_named_where_vectors_would_do():
+    f = on("softmax_vjp", lambda s, p, g: notes.softmax_jacobian(p) @ g)
+    assert cause(f, laws.without_a_matrix, 300).name == "matrix"
+
+
+@pytest.mark.parametrize(
+    ("made", "name", "words"),
+    [
+        (lambda p: None, "no-return", "nothing is returned"),
+        (lambda p: list(p), "no-array", "a list is returned"),
+        (lambda p: tuple(p), "no-array", "a tuple is returned"),
+        (lambda p: set(p), "no-array", "a set is returned"),
+        (lambda p: str(p), "no-array", "a str is returned"),
+        (lambda p: dict(enumerate(p)), "no-array", "a dict is returned"),
+        (lambda p: (v for v in p), "no-array", "a generator is returned"),
+        (lambda p: map(float, p), "no-array", "a map is returned"),
+        (lambda p: zip(p, p, strict=True), "no-array", "a zip is returned"),
+        (lambda p: 1.0, "reduced", "one number is returned for a whole array"),
+        (lambda p: 1, "reduced", "one number is returned for a whole array"),
+        (lambda p: Arg(p), "other-library", "Arg is returned where numpy arrays went in"),
+    ],
+)
+def test_a_result_that_is_no_array_is_named_by_its_type(made, name, words):
+    said = cause(on("softmax", lambda p, x: made(p)), laws.formula, ROW)
+    assert said.name == name
+    assert words in said.words
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "name"),
+    [
+        ("softmax", lambda p, x: p.T, "transposed"),
+        ("softmax", lambda p, x: p[..., None], "keepdims"),
+        ("softmax", lambda p, x: p[0], "reduced"),
+        ("softmax", lambda p, x: np.stack([p, p]), "shape"),
+        ("log_softmax", lambda s, x: s[:1], "shape"),
+        ("logsumexp", lambda s, x: s.sum(), "global"),
+        ("logsumexp", lambda s, x: x[0], "wrong-axis"),
+        ("logsumexp", lambda s, x: s[:, None], "keepdims"),
+        ("cross_entropy", lambda s, x, t: x[:, 0], "no-reduction"),
+        ("softmax_jacobian", lambda s, p: p, "diagonal-only"),
+    ],
+)
+def test_a_result_of_a_wrong_shape_is_named_by_the_shape(kind, made, name):
+    args = {"cross_entropy": (X, TARGET), "softmax_jacobian": (P,)}.get(kind, (X,))
+    assert cause(on(kind, made), laws.formula, *args).name == name
+
+
+def test_along_an_axis_that_cannot_be_given_the_axis_is_what_is_missing():
+    f = on("softmax")
+    f.function = lambda x: x
+    f.parameters = ("x",)
+    said = cause(f, laws.formula, X, axis=0)
+    assert said.name == "no-axis"
