@@ -28,7 +28,7 @@ class Cause(NamedTuple):
 def diagnosed(f: Subject, broken: Broken, calls: list[Call]) -> Cause:
     """Find the likely cause of a failure."""
     if broken.sort == "exception":
-        return _of_exception(broken, f)
+        return _of_exception(broken)
     if broken.sort in _OF_SORT:
         return _OF_SORT[broken.sort](f, broken, calls)
     if any(not np.all(np.isfinite(np.asarray(a.values))) for call in calls for a in call.args):
@@ -518,7 +518,7 @@ _MESSAGES: list[tuple[type[BaseException], str, str, str]] = [
 ]
 
 
-def _of_exception(broken: Broken, f: Subject) -> Cause:
+def _of_exception(broken: Broken) -> Cause:
     error = broken.error
     said = str(error)
     for kind, pattern, name, words in _MESSAGES:

@@ -225,34 +225,50 @@ def rows_sum_to_zero(f: Subject, p: Any) -> None:
 
 def variance(f: Subject, p: Any, v: Any) -> None:
     """Require: vᵀJv is the variance of v under p, never negative, 0 for constants."""
-    probabilities, direction = _values(p), _values(v)
-    a, b = ([Fraction(float(t)) for t in row] for row in (probabilities, direction))
-    true = float(sum(a[i] * a[j] * (b[i] - b[j]) ** 2 for i in range(len(a)) for j in range(i)))
-    result = f(p) if f.kind == "softmax_jacobian" else f(p, v)
-    form = float(direction @ (result @ direction if result.ndim == 2 else result))
+
+    def true(a: Any, b: Any) -> float:
+        a, b = ([Fraction(float(t)) for t in row] for row in (a, b))
+        return float(sum(a[i] * a[j] * (b[i] - b[j]) ** 2 for i in range(len(a)) for j in range(i)))
+
+    direction = _values(v)
+    product = (f(p) @ direction[..., None])[..., 0] if f.kind == "softmax_jacobian" else f(p, v)
+    form = (direction * product).sum(axis=-1)
     scale = 1 + float(np.max(direction**2, initial=0))
-    _equal(form, true, f.slack(p), f.slack(p) * scale, "vᵀJv")
+    expected = _of_rows(true, _values(p), direction)
+    _equal(form, expected, f.slack(p), f.slack(p) * scale, "vᵀJv")
+
+
+def _of_rows(function: Any, *arrays: Any) -> Any:
+    """Give a number for the rows of each place in a batch."""
+    rows = [np.asarray(a, np.float64).reshape(-1, a.shape[-1]) for a in arrays]
+    found = [function(*row) for row in zip(*rows, strict=True)]
+    return np.array(found).reshape(arrays[0].shape[:-1])
+
+
+def _no_collision(p: Any) -> Any:
+    """Give 1 − Σ p²: how likely two draws differ."""
+    return _of_rows(lambda row: 1 - math.fsum(row**2), p)
 
 
 def trace(f: Subject, p: Any) -> None:
     """Require: the trace is 1 − Σ p²."""
-    probabilities = np.asarray(_values(p), np.float64)
-    true = 1 - math.fsum(probabilities**2)
-    _equal(np.trace(f(p)), true, f.slack(p), f.slack(p), "trace")
+    sums = np.trace(f(p), axis1=-2, axis2=-1)
+    _equal(sums, _no_collision(_values(p)), f.slack(p), f.slack(p), "trace")
 
 
 def entrywise(f: Subject, p: Any) -> None:
     """Require: half the absolute entries sum to 1 − Σ p², and no column to more than ½."""
-    jacobian, q = f(p), np.asarray(_values(p), np.float64)
+    columns, q = np.abs(f(p)).sum(axis=-2), np.asarray(_values(p), np.float64)
     slack = 2 * f.slack(p)
-    _equal(np.abs(jacobian).sum() / 2, 1 - math.fsum(q**2), slack, slack, "½ Σ |J|")
-    _equal(np.abs(jacobian).sum(axis=0).max(), 2 * np.max(q * (1 - q)), slack, slack, "‖J‖₁")
+    _equal(columns.sum(axis=-1) / 2, _no_collision(q), slack, slack, "½ Σ |J|")
+    _equal(columns.max(axis=-1), 2 * np.max(q * (1 - q), axis=-1), slack, slack, "‖J‖₁")
 
 
 def half_norm(f: Subject, p: Any) -> None:
     """Require: the spectral norm is at most ½."""
     jacobian = f(p)
-    norm = float(np.linalg.norm(jacobian, 2)) if np.all(np.isfinite(jacobian)) else math.nan
+    finite = np.all(np.isfinite(jacobian))
+    norm = np.linalg.norm(jacobian, 2, axis=(-2, -1)) if finite else math.nan
     _true(norm <= 0.5 + f.slack(p), "a spectral norm of at most 1/2", norm)
 
 

@@ -22,7 +22,6 @@ class Library(NamedTuple):
     context: Callable[[], AbstractContextManager[Any]]  # what calls need around them
     dtypes: tuple[str, ...] = FLOATS  # floating dtypes it has
     layouts: tuple[str, ...] = ()  # strided arrays it can make
-    lazy: bool = False  # values are not known before they are asked for
 
     def dtype_name(self, x: Any) -> str:
         return str(x.dtype).rpartition(".")[2]
@@ -88,7 +87,6 @@ def _dask() -> Library:
         lambda x: isinstance(x, dask.Array),
         nullcontext,
         FLOATS[:3],
-        lazy=True,
     )
 
 

@@ -102,8 +102,11 @@ class Arg:
             numbers, make = repr(tuple(shape)), "empty"
         elif self.dtype in implied.get(library.name, ()) and not self.expression:
             return f"{prefix}.{make}({numbers})"
-        dtype = f"{prefix}.{self.dtype}" if self.dtype != "bool" else f"{prefix}.bool"
-        dtype = "bool" if dtype == "np.bool" else dtype
+        dtype = f"{prefix}.{self.dtype}"
+        if library.name == "dask":
+            dtype = repr(self.dtype)  # dask.array has a name for some of NumPy's dtypes only
+        elif dtype == "np.bool":
+            dtype = "bool"
         return f"{prefix}.{make}({numbers}, dtype={dtype})"
 
 

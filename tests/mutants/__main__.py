@@ -51,7 +51,7 @@ TESTS = {
     "_cli": ["check"],
     "_fast": ["fast"],
     "_losses": ["cross_entropy", "linear_cross_entropy"],
-    "check": ["check", "suspects"],
+    "check": ["check", "suspects", "judge"],
     "huffman": ["vocabulary"],
     "out_of_core": ["streaming"],
     "parallel": ["parallel", "streaming"],
@@ -257,13 +257,18 @@ def reason_of(mutant, known):
     key = mutant["function"], mutant["before"], mutant["after"]
     if key in known:
         return known[key]
-    if blank(r'"[^"]* [^"]*"', *key[1:]):
+    if len({re.sub(r'"[^"]*"', spoken, text) for text in key[1:]}) == 1:
         return WORDS
     assumed = r'"[^"]*"|None|, (positive|nonnegative|real|integer|rational)=\w+|, (?=\))'
     made = re.search("symbols?\\(|scores\\(", key[1], re.IGNORECASE)
     if key[0].startswith("symbolic") and made and blank(assumed, *key[1:]):
         return NAMES
     return None
+
+
+def spoken(string):
+    """Leave out what a quotation of several words says; a single word may be a name."""
+    return '""' if " " in string[0] else string[0]
 
 
 def blank(pattern, *texts):

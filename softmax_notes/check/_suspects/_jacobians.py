@@ -33,7 +33,7 @@ def _last_row(p: Any, columns: slice) -> Any:
 def _mixed_batch(p: Any) -> Any:
     if p.ndim != 2 or p.shape[0] != p.shape[1]:
         return None
-    return np.eye(p.shape[-1]) * p[..., None, :] - p[:, :, None] * np.swapaxes(p, 0, 1)[:, None, :]
+    return _diagonal(p, p) - p[:, :, None] * np.swapaxes(p, 0, 1)[:, None, :]
 
 
 JACOBIANS = [
