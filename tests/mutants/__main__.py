@@ -267,8 +267,8 @@ def reason_of(mutant, known):
 
 
 def spoken(string):
-    """Leave out what a quotation of several words says; a single word may be a name."""
-    return '""' if " " in string[0] else string[0]
+    """Leave out the words of a quotation, but not its code; a single word may be a name."""
+    return "".join(re.findall(r"{[^{}]*}", string[0])) if " " in string[0] else string[0]
 
 
 def blank(pattern, *texts):
