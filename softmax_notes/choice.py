@@ -306,7 +306,7 @@ def _checked_table(
         # Exactly: Python's own sum of floats is rounded, and since 3.12 in another way than before.
         total = sum(Fraction(value) if value in floats else value for value in values)
         if not abs(total - 1) <= tolerance:
-            got = f"1 {float(total - 1):+.1e}" if floats else total
+            got = f"1 {'-+'[total > 1]} {float(abs(total - 1)):.1e}" if floats else total
             raise ValueError(
                 f"the probabilities of {members} must sum to 1, got {got}; "
                 "pass fractions, or a tolerance for floats"
