@@ -24,7 +24,7 @@ from softmax_notes._fast.threads import run
 from softmax_notes.symbolic import fast as proofs
 from tests.exact import DIGITS, exact, ulp_error
 from tests.libraries import EDGES, same_kind, to_numpy
-from tests.pytorch import torch
+from tests.pytorch import needing_torch, torch
 
 DTYPES = ["float32", "float64"]
 INF, NAN = np.inf, np.nan
@@ -586,12 +586,13 @@ def test_logsumexp_keeps_axes_and_writes_to_out():
     [
         (np.zeros(4), ValueError, r"shape \(3,\).*got shape \(4,\)"),
         (np.zeros(3, "float32"), ValueError, "dtype float64, got .* float32"),
-        (torch.zeros(3), TypeError, "of the library of x, got"),
+        (torch.zeros(3), TypeError, "of the library of x, got Tensor"),
         ([0.0] * 3, TypeError, "of the library of x, got list"),
     ],
     ids=str,
 )
 def test_an_out_that_does_not_fit_is_refused(out, error, message):
+    needing_torch("torch")
     with pytest.raises(error, match=message):
         fast.softmax(np.zeros(3), out=out)
     locked = np.empty(3)
